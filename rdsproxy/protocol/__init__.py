@@ -1,0 +1,1 @@
+"""The wire: bytes <-> packets <-> meaning. No I/O here, and no Twisted."""
