@@ -22,20 +22,22 @@ from rdsproxy.protocol.handshake import (
     SSLRequest,
 )
 
-# As read from a socket; the nonces are those of that connection alone.
-MARIADB_10_11_GREETING = bytes.fromhex(
-    "0a352e352e352d31302e31312e31382d4d6172696144422d302b6465623132753100"  # version
-    "2e00000068554a255e3a514100fef72d0200ff81150000000000001d000000"
-    "2d4d3e57472a7b484a3b2742006d7973716c5f6e61746976655f70617373776f726400"
+# As read from the sockets of MariaDB 10.11, MySQL 9.7 and MariaDB's command line client.
+MARIADB_GREETING = bytes.fromhex(
+    "0a352e352e352d31302e31312e31392d4d6172696144422d302b6465623132753100040000003d6a246d7c49367200fef7080200"
+    "ff81150000000000001d0000005c55756c41405921362d7e56006d7973716c5f6e61746976655f70617373776f726400"
 )
-PYMYSQL_RESPONSE = bytes.fromhex(
-    "8da23a00ffffff002d" + "00" * 23 + "61707000"  # app
-    "14" + "11" * 20 + "73686f7000"  # shop
-    "6d7973716c5f6e61746976655f70617373776f726400"
-    "1a0c5f636c69656e745f6e616d6507"
-    "70796d7973716c045f70696402"
-    "3432"
-).replace(b"\x1a\x0c", b"\x1d\x0c")
+MYSQL_GREETING = bytes.fromhex(
+    "0a392e372e342d32000900000014124c1d7b03157a00ffffff0200ffdf15000000000000000000002c4b0d0a7a70057a3b3e6756"
+    "0063616368696e675f736861325f70617373776f726400"
+)
+MARIADB_RESPONSE = bytes.fromhex(
+    "8da2bf000000100021000000000000000000000000000000000000000000000061707000201cde3f66476ec2d8f2b725a82e8c5a"
+    "ac060ff70432b837638cfbac2356f1505173686f700063616368696e675f736861325f70617373776f7264007e035f6f73054c69"
+    "6e75780c5f636c69656e745f6e616d650a6c69626d617269616462045f70696404373335330f5f636c69656e745f76657273696f"
+    "6e06332e332e3230095f706c6174666f726d067838365f36340c70726f6772616d5f6e616d65056d7973716c0c5f736572766572"
+    "5f686f7374093132372e302e302e31"
+)
 
 NO_NUL = st.binary(max_size=40).filter(lambda value: b"\0" not in value)
 NAME = st.text(st.characters(min_codepoint=1, max_codepoint=255), max_size=30)
@@ -65,15 +67,22 @@ def test_flags_agree_with_pymysql() -> None:
 
 class TestGreeting:
     def test_mariadb(self) -> None:
-        greeting = Greeting.parse(MARIADB_10_11_GREETING)
-        assert greeting.server_version == "5.5.5-10.11.18-MariaDB-0+deb12u1"
-        assert greeting.connection_id == 46
-        assert greeting.nonce == b"hUJ%^:QA-M>WG*{HJ;'B"
+        greeting = Greeting.parse(MARIADB_GREETING)
+        assert greeting.server_version == "5.5.5-10.11.19-MariaDB-0+deb12u1"
+        assert greeting.connection_id == 4
+        assert greeting.nonce == b"=j$m|I6r\\UulA@Y!6-~V"
         assert greeting.auth_plugin == "mysql_native_password"
-        assert greeting.charset == 45
+        assert greeting.charset == 8
         assert greeting.status == cap.SERVER_STATUS_AUTOCOMMIT
         assert not greeting.capabilities & cap.CLIENT_LONG_PASSWORD
         assert greeting.capabilities & cap.CLIENT_DEPRECATE_EOF
+
+    def test_mysql(self) -> None:
+        greeting = Greeting.parse(MYSQL_GREETING)
+        assert greeting.server_version == "9.7.4-2"
+        assert greeting.auth_plugin == "caching_sha2_password"
+        assert greeting.capabilities & cap.CLIENT_MULTI_FACTOR_AUTHENTICATION
+        assert greeting.build() == MYSQL_GREETING
 
     @given(
         NAME,
@@ -170,15 +179,16 @@ class TestSSLRequest:
 
 
 class TestHandshakeResponse:
-    def test_pymysql(self) -> None:
-        response = HandshakeResponse.parse(PYMYSQL_RESPONSE)
+    def test_mariadb_client(self) -> None:
+        response = HandshakeResponse.parse(MARIADB_RESPONSE)
         assert response.user == b"app"
-        assert response.auth_response == b"\x11" * 20
+        assert len(response.auth_response) == 32
         assert response.database == b"shop"
-        assert response.auth_plugin == "mysql_native_password"
-        assert response.attributes == {b"_client_name": b"pymysql", b"_pid": b"42"}
-        assert response.max_packet_size == 0xFFFFFF
-        assert response.charset == 45
+        assert response.auth_plugin == "caching_sha2_password"
+        assert response.attributes[b"_client_name"] == b"libmariadb"
+        assert response.max_packet_size == 2**20
+        assert response.charset == 33
+        assert response.build() == MARIADB_RESPONSE
 
     @given(
         capabilities=UINT32,
@@ -355,12 +365,8 @@ class TestChangeUser:
 
 @pytest.mark.parametrize("parse", PARSERS)
 @given(data=st.data())
-def test_random_bytes_raise_protocol_errors_only(
-    parse: Callable[[bytes], object], data: st.DataObject
-) -> None:
-    prefix = data.draw(
-        st.sampled_from([b"", b"\x0a", b"\xff", b"\xfe", b"\x01", b"\x11", b"\xff\xff\xff\xff"])
-    )
+def test_random_bytes_raise_protocol_errors_only(parse: Callable[[bytes], object], data: st.DataObject) -> None:
+    prefix = data.draw(st.sampled_from([b"", b"\x0a", b"\xff", b"\xfe", b"\x01", b"\x11", b"\xff\xff\xff\xff"]))
     filler = data.draw(st.sampled_from([0, 28]))
     payload = prefix + bytes(filler) + data.draw(st.binary(max_size=80))
     with contextlib.suppress(ProtocolError):
@@ -372,7 +378,7 @@ def test_random_bytes_raise_protocol_errors_only(
 def test_mutated_packets_raise_protocol_errors_only(
     parse: Callable[[bytes], object], position: int, value: int
 ) -> None:
-    for packet in (MARIADB_10_11_GREETING, PYMYSQL_RESPONSE, ChangeUser(b"a", b"b" * 20).build(BASE)):
+    for packet in (MARIADB_GREETING, MARIADB_RESPONSE, ChangeUser(b"a", b"b" * 20).build(BASE)):
         mutated = bytearray(packet)
         mutated[position % len(packet)] = value
         with contextlib.suppress(ProtocolError):
