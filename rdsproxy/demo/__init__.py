@@ -1,0 +1,1 @@
+"""A private database and a proxy before it, to try rdsproxy on one machine: ``python -m rdsproxy.demo``."""
