@@ -10,6 +10,7 @@ from .model import (
     TargetGroupSettings,
     TargetSettings,
     TargetTLSSettings,
+    TLSMode,
     TopologySettings,
 )
 from .problems import ConfigError
@@ -21,6 +22,7 @@ __all__ = [
     "EndpointSettings",
     "ProxySettings",
     "ProxyTLSSettings",
+    "TLSMode",
     "TargetGroupSettings",
     "TargetSettings",
     "TargetTLSSettings",

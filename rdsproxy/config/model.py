@@ -24,6 +24,8 @@ from .values import (
     secret_path,
 )
 
+TLSMode = Literal["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"]
+
 
 class Settings(BaseModel):
     """A section: no unknown keys, no conversion of types, no change after it was made."""
@@ -126,7 +128,7 @@ class ProxySettings(Settings):
 class TargetTLSSettings(Settings):
     """TLS toward the database."""
 
-    mode: Literal["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"] = "PREFERRED"
+    mode: TLSMode = "PREFERRED"
     """PREFERRED uses TLS if the database offers it; REQUIRED insists, but verifies nothing; VERIFY_CA verifies the
     certificate's chain; VERIFY_IDENTITY also that the certificate is for the target's `host`."""
     ca: FilePath | None = None
