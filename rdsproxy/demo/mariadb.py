@@ -16,7 +16,9 @@ def mariadb_program(name: str) -> str:
     # Debian keeps mariadbd in /usr/sbin, which is not in every user's PATH.
     found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise ServerMissingError(f"{name} is missing; Debian has it: sudo apt-get install mariadb-server")
+        raise ServerMissingError(
+            f"{name} is missing; on Debian: sudo apt-get install mariadb-server-core mariadb-client-core"
+        )
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
@@ -38,12 +37,32 @@ def free_port() -> int:
     """
     for _ in range(1000):
         port = random.randrange(15000, 32000)
-        with sockets.socket() as probe:
-            probe.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+        if is_free(port):
+            return port
     raise ServerError("no free TCP port between 15000 and 32000 on 127.0.0.1")
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on this TCP port of 127.0.0.1."""
+    with sockets.socket() as probe:
+        # As servers do: connections of an earlier one that are still closing are not in the way.
+        probe.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def tied_to_us(signal_name: Literal["TERM", "KILL"]) -> list[str]:
+    """Return what to put before a command: the kernel signals it when the thread that started it ends.
+
+    Raises ServerMissingError without setpriv, which every Linux has (util-linux).
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise ServerMissingError("setpriv is missing (Debian package util-linux)")
+    return [setpriv, "--pdeathsig", signal_name]
 
 
 class Server(ABC):
@@ -134,11 +153,8 @@ class Server(ABC):
                     raise
 
     def _spawn(self) -> None:
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            raise ServerError("setpriv is missing (Debian package util-linux)")
         command = [
-            *[setpriv, "--pdeathsig", self.on_orphaned],
+            *tied_to_us(self.on_orphaned),
             *self.command(),
             f"--datadir={self.data}",
             f"--port={self.port}",

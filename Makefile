@@ -1,0 +1,66 @@
+# Everything that a checkout needs, on a fresh Debian 12 with make, git and python3.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Without compat mode an editable install hides the twistd plugin.
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --use-pep517 \
+	--config-settings editable_mode=compat --editable
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@.ci/packages "Python" python3=$(PYTHON)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "rdsproxy: Python 3.11 or newer is needed, not $$($(PYTHON) --version): make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		.ci/packages "a virtual environment" python3-venv=.no-such-file
+	@# For the compiled helper. Without a compiler rdsproxy works as well, more slowly.
+	@headers=$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
+		.ci/packages "the compiled helper" gcc=cc libc6-dev=/usr/include/stdio.h python3-dev="$$headers/Python.h" \
+		|| echo "rdsproxy: going on without the compiled helper" >&2
+	@echo "rdsproxy: making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+# Two stamps: whoever only wants to run it does not wait for the tools of the tests.
+$(VENV)/.for-run: setup.cfg setup.py $(wildcard rdsproxy/protocol/*.c) | $(BIN)/python
+	@$(PIP_INSTALL) .
+	@touch $@
+
+$(VENV)/.for-test: setup.cfg setup.py $(wildcard rdsproxy/protocol/*.c) | $(BIN)/python
+	@$(PIP_INSTALL) '.[test]'
+	@touch $(VENV)/.for-run $@
+
+.PHONY: venv
+venv: $(VENV)/.for-test ## make .venv, with what run, test and lint need
+
+.PHONY: run
+run: $(VENV)/.for-run ## a private MariaDB and the proxy before it, until Ctrl-C (both under ./var)
+	@.ci/packages "make run" mariadb-server-core=mariadbd mariadb-client-core=mariadb
+	@$(BIN)/python -m rdsproxy.demo $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.for-test ## all tests, on MariaDB and MySQL; ARGS="-k name" for some
+	@# What cannot be had here is skipped, with its reason; with CI set that fails.
+	@.ci/packages "the tests" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so mariadb-client=mariadb \
+		nodejs=node npm=npm || [ -z "$${CI:-}" ]
+	@$(BIN)/python -m tests.servers.mysql_install || [ -z "$${CI:-}" ]
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.for-test ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy rdsproxy tests twisted/plugins
+
+.PHONY: clean
+clean: ## delete what the other targets made, but for packages and the cache in ~/.cache/rdsproxy
+	@if [ -e var/lock ] && ! flock --nonblock var/lock true; then \
+		echo "rdsproxy: stop 'make run' first" >&2; exit 1; fi
+	@rm -rf $(VENV) var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find rdsproxy tests twisted \( -name __pycache__ -o -name '*.so' -o -name dropin.cache \) -prune -exec rm -rf {} +
