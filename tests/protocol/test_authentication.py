@@ -31,13 +31,18 @@ from rdsproxy.protocol.authentication import (
 )
 from rdsproxy.protocol.authentication.rsa import encrypt_password
 from rdsproxy.protocol.errors import AuthenticationError, ProtocolError
-from rdsproxy.protocol.handshake import AuthMoreData, AuthSwitchRequest
+from rdsproxy.protocol.handshake import AuthMoreData, AuthSwitchRequest, Greeting
 
 PASSWORD = "s3cr\u00e9t"
+THE_SAME = "the client's"
 NONCE = b"=j$m|I6r\\UulA@Y!6-~V"
 FAST_OK, FULL = b"\x01\x03", b"\x01\x04"
 KEYS = RSAKeyPair.generate()
 DECOYS = {plugin: Verifier.decoy(plugin) for plugin in (NATIVE, CACHING_SHA2)}
+
+
+def greeting(plugin: str) -> Greeting:
+    return Greeting("8.4.0", 1, NONCE, 0xFFFFFFFF, 45, 2, plugin)
 
 
 def server(
@@ -45,12 +50,21 @@ def server(
     response: bytes = b"",
     plugin: str | None = CACHING_SHA2,
     *,
-    nonce: bytes | None = NONCE,
     secure: bool = False,
     default: str = CACHING_SHA2,
+    offered: str | None = THE_SAME,
 ) -> ServerAuthentication:
+    """Log in with what the client answered to a greeting that offered its plugin, unless another is given."""
+    if offered == THE_SAME:
+        offered = plugin or CACHING_SHA2
     return ServerAuthentication(
-        verifier, DECOYS[default], nonce=nonce, plugin=plugin, response=response, secure=secure, keys=KEYS
+        verifier,
+        DECOYS[default],
+        greeting=None if offered is None else greeting(offered),
+        plugin=plugin,
+        response=response,
+        secure=secure,
+        keys=KEYS,
     )
 
 
@@ -323,7 +337,9 @@ class TestBothSides:
     ) -> None:
         verifier = Verifier(expected, plugin)
         client = ClientAuthentication(given_password, secure, KEYS.public_pem if has_key else None)
-        seen = converse(client, default, lambda name, data: server(verifier, data, name, secure=secure))
+        seen = converse(
+            client, default, lambda name, data: server(verifier, data, name, secure=secure, offered=default)
+        )
         assert seen[-1] == str(given_password == expected)
 
     @pytest.mark.parametrize(("plugin", "default", "secure", "has_key"), COMBINATIONS)
@@ -336,7 +352,7 @@ class TestBothSides:
             client = ClientAuthentication(password, secure, KEYS.public_pem if has_key else None)
 
             def make(name: str, data: bytes, verifier: Verifier | None = verifier) -> ServerAuthentication:
-                return server(verifier, data, name, secure=secure, default=plugin)
+                return server(verifier, data, name, secure=secure, default=plugin, offered=default)
 
             seen.append(converse(client, default, make))
         assert seen[0] == seen[1]
@@ -346,7 +362,9 @@ class TestBothSides:
         def transcript(plugin: str, default: str, password: str, secure: bool = False) -> list[str]:
             verifier = Verifier(PASSWORD, plugin)
             client = ClientAuthentication(password, secure)
-            return converse(client, default, lambda name, data: server(verifier, data, name, secure=secure))
+            return converse(
+                client, default, lambda name, data: server(verifier, data, name, secure=secure, offered=default)
+            )
 
         assert transcript(NATIVE, NATIVE, PASSWORD) == ["response 20", "True"]
         assert transcript(CACHING_SHA2, CACHING_SHA2, PASSWORD) == ["response 32", "more 1", "True"]
@@ -461,10 +479,19 @@ class TestServer:
             assert not login.verdict
         assert len(nonces | {NONCE + b"\0"}) == 21
 
+    def test_an_empty_response_for_a_plugin_that_was_not_offered_is_none(self) -> None:
+        # The mysql command line of version 9, with a password, on a greeting that offers native.
+        login = server(self.verifiers[CACHING_SHA2], b"", CACHING_SHA2, offered=NATIVE)
+        (packet,) = login.start()
+        request = AuthSwitchRequest.parse(packet)
+        assert request.plugin == CACHING_SHA2
+        assert login.receive(scrambles.caching_sha2_scramble(PASSWORD.encode(), request.data[:20])) == [FAST_OK]
+        assert login.verdict is True
+
     @pytest.mark.parametrize("plugin", [NATIVE, CACHING_SHA2])
     def test_a_spent_nonce_makes_it_ask_again(self, plugin: str) -> None:
         scramble = scrambles.native_scramble if plugin == NATIVE else scrambles.caching_sha2_scramble
-        login = server(self.verifiers[plugin], scramble(PASSWORD.encode(), NONCE), plugin, nonce=None)
+        login = server(self.verifiers[plugin], scramble(PASSWORD.encode(), NONCE), plugin, offered=None)
         (packet,) = login.start()
         request = AuthSwitchRequest.parse(packet)
         assert request.plugin == plugin
@@ -473,13 +500,14 @@ class TestServer:
 
     def test_clients_without_plugins(self) -> None:
         scramble = scrambles.native_scramble(PASSWORD.encode(), NONCE)
-        for verifier, nonce, verdict in [
-            (self.verifiers[NATIVE], NONCE, True),
+        for verifier, offered, verdict in [
+            (self.verifiers[NATIVE], NATIVE, True),
+            (self.verifiers[NATIVE], CACHING_SHA2, True),
             (self.verifiers[NATIVE], None, False),
-            (self.verifiers[CACHING_SHA2], NONCE, False),
-            (Verifier("other", NATIVE), NONCE, False),
+            (self.verifiers[CACHING_SHA2], CACHING_SHA2, False),
+            (Verifier("other", NATIVE), NATIVE, False),
         ]:
-            login = server(verifier, scramble, None, nonce=nonce)
+            login = server(verifier, scramble, None, offered=offered)
             assert login.start() == []
             assert login.verdict is verdict
 
@@ -521,7 +549,7 @@ class TestServer:
             decoy = Verifier(PASSWORD, plugin)
             response = scramble(PASSWORD.encode(), NONCE)
             login = ServerAuthentication(
-                None, decoy, nonce=NONCE, plugin=plugin, response=response, secure=True, keys=KEYS
+                None, decoy, greeting=greeting(plugin), plugin=plugin, response=response, secure=True, keys=KEYS
             )
             if login.start():
                 login.receive(PASSWORD.encode() + b"\0")
@@ -534,12 +562,20 @@ class TestServer:
         packets=st.lists(st.binary(max_size=300) | st.just(b"\x02"), max_size=4),
         secure=st.booleans(),
         known=st.booleans(),
+        offered=st.sampled_from([None, NATIVE, CACHING_SHA2]),
     )
     def test_random_packets_never_get_in(
-        self, plugin: str, named: str | None, response: bytes, packets: list[bytes], secure: bool, known: bool
+        self,
+        plugin: str,
+        named: str | None,
+        response: bytes,
+        packets: list[bytes],
+        secure: bool,
+        known: bool,
+        offered: str | None,
     ) -> None:
         verifier = self.verifiers[plugin] if known else None
-        login = server(verifier, response, named, secure=secure, default=plugin)
+        login = server(verifier, response, named, secure=secure, default=plugin, offered=offered)
         login.start()
         for packet in packets:
             if login.verdict is not None:

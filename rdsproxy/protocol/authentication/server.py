@@ -8,7 +8,7 @@ from rdsproxy.protocol.authentication.plugins import NATIVE, fresh_nonce
 from rdsproxy.protocol.authentication.rsa import RSAKeyPair
 from rdsproxy.protocol.authentication.verifier import Verifier
 from rdsproxy.protocol.errors import ProtocolError
-from rdsproxy.protocol.handshake import AuthMoreData, AuthSwitchRequest
+from rdsproxy.protocol.handshake import AuthMoreData, AuthSwitchRequest, Greeting
 
 _FAST_OK: Final = AuthMoreData(b"\x03").build()
 _FULL: Final = AuthMoreData(b"\x04").build()
@@ -24,13 +24,14 @@ class ServerAuthentication:
     None the caller sends what it was given and then OK or ERR.
 
     `verifier` is None for an unknown user, who goes the same way at the same cost against `decoy` and is denied at
-    its end. `plugin` (None: the client knows no plugins) and `response` are the client's, for the greeting's
-    `nonce`. A nonce of None says that the response is for a nonce that was used before, as in COM_CHANGE_USER: it is
-    not looked at, and the client is asked again. `secure` says that nobody else can read the connection.
+    its end. `plugin` (None: the client knows no plugins) and `response` are the client's. `greeting` is what it
+    answered; None says that it answered none, or one that was answered before, as in COM_CHANGE_USER: then the
+    response is not looked at, and the client is asked again. `secure` says that nobody else can read the connection.
     """
 
     __slots__ = (
         "_expected",
+        "_greeting",
         "_keys",
         "_known",
         "_nonce",
@@ -47,7 +48,7 @@ class ServerAuthentication:
         verifier: Verifier | None,
         decoy: Verifier,
         *,
-        nonce: bytes | None,
+        greeting: Greeting | None,
         plugin: str | None,
         response: bytes,
         secure: bool,
@@ -55,7 +56,8 @@ class ServerAuthentication:
     ) -> None:
         self._known = verifier is not None
         self._expected = decoy if verifier is None else verifier
-        self._nonce = nonce
+        self._greeting = greeting
+        self._nonce = b""
         self._plugin = plugin
         self._response = response
         self._secure = secure
@@ -70,39 +72,42 @@ class ServerAuthentication:
         """Check the client's first response, or ask for another. Raises ProtocolError if called again."""
         if self._state != _NEW:
             raise ProtocolError("authentication: has begun already")
-        expected = self._expected.plugin
+        expected, greeting = self._expected.plugin, self._greeting
         if self._plugin is None:
-            if expected != NATIVE or self._nonce is None:
+            if expected != NATIVE or greeting is None:
                 return self._decide(False)
-        elif self._plugin != expected or self._nonce is None:
+        elif greeting is None or not self._plugin == expected == greeting.auth_plugin:
+            # A client that prefers another plugin than the greeting's shows it nothing of the greeting: the mysql
+            # command line of version 9 then sends an empty response, whatever the password.
             self._state = _SWITCHED
             self._nonce = fresh_nonce()
             return [AuthSwitchRequest(expected, self._nonce + b"\0").build()]
-        return self._check_response(self._nonce, self._response)
+        self._nonce = greeting.nonce
+        return self._check_response(self._response)
 
     def receive(self, payload: bytes) -> list[bytes]:
         """Take the client's next packet. Raises ProtocolError if none is due."""
-        state, nonce = self._state, self._nonce
-        if state in (_NEW, _DECIDED) or nonce is None:
+        state = self._state
+        if state in (_NEW, _DECIDED):
             raise ProtocolError("authentication: a packet from the client that nothing asked for")
         if state == _SWITCHED:
-            return self._check_response(nonce, payload)
+            return self._check_response(payload)
         if self._secure:
             matches = self._expected.accepts_password(payload[:-1])
             return self._decide(matches and payload.endswith(b"\0"))
         if state == _FULL_ASKED and payload == _KEY_REQUEST:
             self._state = _KEY_GIVEN
             return [AuthMoreData(self._keys.public_pem).build()]
-        password = self._keys.decrypt(payload, nonce)
+        password = self._keys.decrypt(payload, self._nonce)
         # Hashed in any case, so that the time taken does not tell a wrong password from a wrong padding.
         matches = self._expected.accepts_password(password or b"")
         return self._decide(matches and password is not None)
 
-    def _check_response(self, nonce: bytes, response: bytes) -> list[bytes]:
+    def _check_response(self, response: bytes) -> list[bytes]:
         self.used_password = _is_password(response)
         if not self.used_password:
             return self._decide(self._expected.is_empty)
-        matches = self._expected.accepts_response(nonce, response)
+        matches = self._expected.accepts_response(self._nonce, response)
         if self._expected.plugin == NATIVE:
             return self._decide(matches)
         if matches and self._known:
