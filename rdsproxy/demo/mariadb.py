@@ -42,6 +42,7 @@ class MariaDB(Server):
             f"--datadir={data}",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
+            "--force",  # or it insists that the host's own name can be looked up
         )
         # Also made: root without a password for the host's name and for 127.0.0.1 and ::1, which TCP
         # reaches. They go before the server listens for the first time.
