@@ -180,7 +180,7 @@ class DatabaseServer(Server):
             processes = [
                 Process(row[0], row[1], row[3], row[4], int(row[5] or 0), row[7]) for row in cursor.fetchall()
             ]
-            own: int = connection.thread_id()  # type: ignore[no-untyped-call]
+            own: int = connection.thread_id()
         return [
             process
             for process in processes
