@@ -402,7 +402,16 @@ class TestServer:
         assert login.verdict is True
 
     @pytest.mark.parametrize(
-        "payload", [b"", b"\0", b"\x02", PASSWORD.encode(), PASSWORD.encode() + b"\0\0", PASSWORD[:-1].encode() + b"\0"]
+        "payload",
+        [
+            b"",
+            b"\0",
+            b"\x02",
+            PASSWORD.encode(),
+            PASSWORD.encode() + b"\1",
+            PASSWORD.encode() + b"\0\0",
+            PASSWORD[:-1].encode() + b"\0",
+        ],
     )
     def test_full_over_a_secure_channel_denies(self, payload: bytes) -> None:
         login = server(self.verifiers[CACHING_SHA2], b"out of date", secure=True)
@@ -443,6 +452,13 @@ class TestServer:
         assert login.start() == []
         assert login.verdict is True
         assert not login.used_password
+
+    def test_an_unreadable_password_is_not_an_empty_one(self) -> None:
+        for secure, payload in [(False, bytes(256)), (False, b""), (True, b""), (True, b"x")]:
+            login = server(Verifier("", CACHING_SHA2), b"out of date", secure=secure)
+            login.start()
+            login.receive(payload)
+            assert login.verdict is False
 
     @pytest.mark.parametrize("size", [1, 19, 20, 21, 31, 33, 255])
     def test_responses_of_other_lengths(self, size: int) -> None:

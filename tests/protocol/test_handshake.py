@@ -116,6 +116,15 @@ class TestGreeting:
         assert Greeting.parse(greeting.build()) == greeting
         assert greeting.auth_plugin == "mysql_native_password"
 
+    def test_of_a_longer_nonce_the_first_twenty_bytes_count(self) -> None:
+        payload = bytearray(Greeting("8", 1, b"n" * 20, BASE | cap.CLIENT_PLUGIN_AUTH, 45, 2).build())
+        end = payload.index(b"n\0mysql_native")
+        payload[end : end + 1] = b"nabcdefgh"
+        payload[23] += 8  # the length of the nonce
+        greeting = Greeting.parse(bytes(payload))
+        assert greeting.nonce == b"n" * 20
+        assert greeting.auth_plugin == "mysql_native_password"
+
     def test_collations_above_255_show_their_lower_bits(self) -> None:
         built = Greeting("8", 1, b"n" * 20, BASE, 2304 + 7, 2).build()
         assert Greeting.parse(built).charset == 7
@@ -141,6 +150,11 @@ class TestGreeting:
         with pytest.raises(ServerRefusedError, match="1040") as caught:
             Greeting.parse(payload)
         assert (caught.value.code, caught.value.sqlstate, caught.value.text) == (1040, state, "Too many")
+
+    def test_an_error_with_half_a_state(self) -> None:
+        with pytest.raises(ServerRefusedError) as caught:
+            Greeting.parse(b"\xff\x10\x04#080")
+        assert (caught.value.sqlstate, caught.value.text) == ("HY000", "#080")
 
     @pytest.mark.parametrize("payload", [b"\xff", b"\xff\x10"])
     def test_a_short_error_in_its_place(self, payload: bytes) -> None:
