@@ -1,0 +1,313 @@
+"""One connection to a database: lent to a session, asked by the proxy itself, or idle."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from typing import Protocol as Shape
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionLost as TransportLost
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from rdsproxy.protocol import commands
+from rdsproxy.protocol.errors import ProtocolError
+from rdsproxy.protocol.framing import PacketReader, frame
+from rdsproxy.protocol.reply import DONE, FIRST, ClientForm, Reply
+from rdsproxy.protocol.results import Result, read_result
+from rdsproxy.session.state import State, States
+from rdsproxy.wire import Wire
+
+OWN_FORM: Final = ClientForm(eof=False, track=True, local_files=False)
+"""The form of replies to the proxy itself: as the server sends them."""
+
+MAX_OWN_PACKET: Final = 1 << 20  # bytes; what a server says before and between clients' statements is small
+
+
+class ConnectionLostError(Exception):
+    """The database closed the connection, or sent what no database sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKey:
+    """Connections of one key are interchangeable."""
+
+    user: str
+    found_rows: bool
+    """CLIENT_FOUND_ROWS: UPDATE counts the rows it found, not those it changed."""
+
+
+class Borrower(Shape):
+    """Whoever has a connection on loan."""
+
+    def deliver(self, data: bytes | bytearray) -> None:
+        """Take a part of the reply."""
+
+    def replied(self) -> None:
+        """The reply is complete, or the server waits for a file (`connection.reply.state` tells)."""
+
+    def connection_broken(self, why: str) -> None:
+        """The connection is gone."""
+
+    def pause(self) -> None:
+        """The database reads slowly: stop sending to it."""
+
+    def resume(self) -> None:
+        """It has caught up."""
+
+
+class DatabaseConnection(Wire):
+    """Opened and logged in by `login.connect`; then its pool lends it."""
+
+    def __init__(self, key: PoolKey, opened: float, on_lost: Callable[[DatabaseConnection, str], None]) -> None:
+        self.key = key
+        self.opened = opened
+        """Reactor time, in seconds."""
+        self.thread_id = 0
+        """The server's own id of this connection."""
+        self.secure = False
+        """It speaks TLS."""
+        self.states: States
+        """The states of its pool; known once it is logged in."""
+        self.reply = Reply()
+        self.state: State | None = None
+        """What the connection's session is set to; None while that is not known."""
+        self.borrower: Borrower | None = None
+        self.last_borrower: Borrower | None = None
+        """Whose statement ran last, as long as nothing else has run since."""
+        self.used = False
+        """Lent since the pool looked last."""
+        self.idle_since = opened
+        """About when it was lent last, as the pool noticed it; reactor time, in seconds."""
+        self._on_lost = on_lost
+        self._receive: Callable[[bytes], None] = self._read_packets
+        self._reader = PacketReader(MAX_OWN_PACKET)
+        self._packet: Deferred[bytes] | None = None
+        self._questions: deque[_Questions] = deque()
+        self._raw: list[bytes | bytearray] = []
+
+    # -- while logging in ------------------------------------------------------------------------------------------
+
+    def packet(self) -> Deferred[bytes]:
+        """Give the next payload that the server sends. For the login only."""
+        waiting: Deferred[bytes] = Deferred()
+        self._packet = waiting
+        self._read_packets(b"")
+        return waiting
+
+    def send_packet(self, payload: bytes) -> None:
+        """Send `payload` with the sequence id that is due. For the login only."""
+        sequence = self._reader.sequence
+        self.write(frame(payload, sequence))
+        self._reader.sequence = (sequence + 1) & 0xFF
+
+    def begin_command(self) -> None:
+        """Number packets from 0 again. For the login only."""
+        self._reader.sequence = 0
+
+    def _read_packets(self, data: bytes) -> None:
+        reader = self._reader
+        reader.feed(data)
+        waiting = self._packet
+        try:
+            if waiting is None:
+                if reader.pending > MAX_OWN_PACKET:
+                    raise ProtocolError("more bytes than any login has")
+                return
+            payload = reader.next()
+        except ProtocolError as error:
+            self._break(str(error))
+            return
+        if payload is not None:
+            self._packet = None
+            waiting.callback(payload)
+
+    def logged_in(self) -> None:
+        """The login is over: from here on the server only answers."""
+        self._receive = self._unexpected
+
+    def log_in_again(self) -> None:
+        """Go back to reading packets one by one, for COM_CHANGE_USER."""
+        self._receive = self._read_packets
+        self._reader.sequence = 0
+
+    # -- questions of the proxy itself -----------------------------------------------------------------------------
+
+    def ask(self, packets: Sequence[bytes]) -> Deferred[list[Result]]:
+        """Send these commands in one write and give their results. Fails with ConnectionLostError.
+
+        A result may carry the server's error: that is for the caller to judge.
+        """
+        questions = _Questions(len(packets))
+        self._questions.append(questions)
+        self.last_borrower = None
+        if len(self._questions) == 1:
+            self._receive = self._read_answers
+            self.reply.begin(FIRST, OWN_FORM)
+        self.write(b"".join(packets))
+        return questions.answered
+
+    def _read_answers(self, data: bytes) -> None:
+        reply = self.reply
+        try:
+            while True:
+                self._raw.append(bytes(reply.feed(data)))
+                if reply.refuses_upload:
+                    self.write(reply.refused_upload())
+                if reply.state != DONE:
+                    return
+                result = read_result(b"".join(self._raw))
+                self._raw.clear()
+                questions = self._questions[0]
+                questions.results.append(result)
+                rest = reply.rest
+                if len(questions.results) == questions.expected:
+                    self._questions.popleft()
+                    if self._questions:
+                        reply.begin(FIRST, OWN_FORM)
+                    else:
+                        self._receive = self._unexpected
+                    questions.answered.callback(questions.results)
+                    if rest and self._receive == self._unexpected:
+                        self._unexpected(rest)
+                        return
+                else:
+                    reply.begin(FIRST, OWN_FORM)
+                if not rest:
+                    return
+                data = rest
+        except (ProtocolError, StopIteration) as error:
+            self._break(f"unreadable reply: {error}")
+
+    # -- on loan ---------------------------------------------------------------------------------------------------
+
+    def lend(self, borrower: Borrower) -> None:
+        """Make `borrower` the one whose commands run here."""
+        self.borrower = borrower
+        self.last_borrower = borrower
+        self.used = True
+
+    def run(self, packets: bytes, expect: int, form: ClientForm) -> None:
+        """Send a command of the borrower, whose reply begins in state `expect` of `protocol.reply`."""
+        self.reply.begin(expect, form)
+        self._receive = self._relay
+        self.write(packets)
+
+    def _relay(self, data: bytes) -> None:
+        reply = self.reply
+        borrower = self.borrower
+        assert borrower is not None
+        try:
+            out = reply.feed(data)
+        except ProtocolError as error:
+            self._break(f"unreadable reply: {error}")
+            return
+        if out:
+            borrower.deliver(out)
+        if reply.state >= DONE:
+            if reply.state == DONE:
+                self._receive = self._unexpected
+                if reply.rest:
+                    self._break("bytes behind the end of a reply")
+                    return
+            borrower.replied()
+
+    # -- the transport ---------------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand bytes of the server to whoever waits for them."""
+        self._receive(data)
+
+    def _unexpected(self, data: bytes) -> None:
+        # A server that closes an idle connection may say why first; whatever it says, nobody waits for it.
+        if data:
+            self._break("the database spoke without being asked")
+
+    def hold(self) -> None:
+        """Stop reading from the database."""
+        self.transport.pauseProducing()
+
+    def go_on(self) -> None:
+        """Read from the database again."""
+        if not self.lost:
+            self.transport.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """The database reads slowly."""
+        if self.borrower is not None:
+            self.borrower.pause()
+
+    def resumeProducing(self) -> None:
+        """The database has caught up."""
+        if self.borrower is not None:
+            self.borrower.resume()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell everyone who waits."""
+        why = "the database closed the connection"
+        if not reason.check(ConnectionDone, TransportLost, ConnectionAborted):
+            why += f": {reason.getErrorMessage()}"
+        self._break(why)
+
+    def _break(self, why: str) -> None:
+        """Be done with this connection, once."""
+        on_lost, self._on_lost = self._on_lost, _nothing
+        self._receive = _ignore
+        self.abort()
+        self.lost = True
+        waiting, self._packet = self._packet, None
+        questions = list(self._questions)
+        self._questions.clear()
+        borrower, self.borrower = self.borrower, None
+        on_lost(self, why)
+        if waiting is not None:
+            waiting.errback(ConnectionLostError(why))
+        for asked in questions:
+            asked.answered.errback(ConnectionLostError(why))
+        if borrower is not None:
+            borrower.connection_broken(why)
+
+    def time_out(self) -> None:
+        """Give up a login that takes too long."""
+        self._break("no answer in time")
+
+    def abandon(self) -> None:
+        """Close after a failed login, of which the caller knows."""
+        self._on_lost = _nothing
+        self._break("")
+
+    def discard(self) -> None:
+        """Close without a word to the borrower: its state is not known, or it is not needed any more."""
+        self.borrower = None
+        self._on_lost, on_lost = _nothing, self._on_lost
+        if self._receive == self._unexpected and not self.lost:
+            self.write(commands.QUIT_PACKET)
+            self._receive = _ignore
+            self.close()
+            on_lost(self, "")
+        else:
+            self._on_lost = on_lost
+            self._break("")
+
+
+class _Questions:
+    """Commands sent together and the results so far."""
+
+    __slots__ = ("answered", "expected", "results")
+
+    def __init__(self, expected: int) -> None:
+        self.expected = expected
+        self.results: list[Result] = []
+        self.answered: Deferred[list[Result]] = Deferred()
+
+
+def _nothing(connection: DatabaseConnection, why: str) -> None:
+    pass
+
+
+def _ignore(data: bytes) -> None:
+    pass

@@ -1,0 +1,130 @@
+"""Open connections to one target for the pool, and make used ones like new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+
+from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
+from rdsproxy.backend.login import (
+    LoginError,
+    TLSPolicy,
+    ask,
+    first_error,
+    log_in,
+    log_in_again,
+    setup_packets,
+)
+from rdsproxy.backend.target import Facts, learn_baseline, learn_facts
+from rdsproxy.interfaces import ICredentialProvider
+from rdsproxy.pool.pool import Pool
+from rdsproxy.protocol import commands
+from rdsproxy.protocol.responses import Err
+from rdsproxy.session.state import States
+from rdsproxy.session.statements import Lexers
+
+CONNECT_TIMEOUT: Final = 10.0  # seconds, from the first packet to the first loan
+
+
+class Connector:
+    """Connections to the server at `host` and `port`, under the users that `credentials` knows."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: TLSPolicy,
+        init_query: str,
+        credentials: ICredentialProvider,
+        reactor: Any,
+    ) -> None:
+        self._endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
+        self._tls = tls
+        self._init_query = init_query
+        self._credentials = credentials
+        self._reactor = reactor
+        self._lexers = Lexers()
+        self._facts: Facts | None = None
+
+    def connect(
+        self, pool: Pool, key: PoolKey, on_lost: Callable[[DatabaseConnection, str], None]
+    ) -> Deferred[DatabaseConnection]:
+        """Open a connection and log in.
+
+        Fails with LoginError, AuthenticationError, ProtocolError, ConnectionLostError or the transport's errors.
+        """
+        return ensureDeferred(self._connect(pool, key, on_lost))
+
+    async def _connect(
+        self, pool: Pool, key: PoolKey, on_lost: Callable[[DatabaseConnection, str], None]
+    ) -> DatabaseConnection:
+        credential = self._credentials.lookup(key.user)
+        if credential is None:
+            raise LoginError("the proxy has no secret for this user", Err(1045, "28000", "no secret"))
+        connection = DatabaseConnection(key, self._reactor.seconds(), on_lost)
+        await connectProtocol(self._endpoint, connection)
+        deadline = self._reactor.callLater(CONNECT_TIMEOUT, connection.time_out)
+        try:
+            greeting = await log_in(connection, credential.username, credential.password, self._tls)
+            facts = self._facts
+            if facts is None or facts.version != greeting.server_version:
+                facts = self._facts = await learn_facts(connection, greeting.server_version, greeting.charset)
+            await ask(connection, setup_packets(facts.tracked, self._init_query))
+            states = pool.states.get(key)
+            if states is None:
+                baseline = MappingProxyType(await learn_baseline(connection))
+                states = pool.states.get(key)
+                if states is None:
+                    states = States(baseline, facts.collations, self._lexers, facts.defaults)
+                    pool.learned(key, facts, states)
+            connection.states = states
+            connection.state = states.fresh
+        except BaseException:
+            connection.abandon()
+            raise
+        finally:
+            if deadline.active():
+                deadline.cancel()
+        return connection
+
+    def reset(self, connection: DatabaseConnection) -> Deferred[None]:
+        """Make a connection forget its session, except for the schema, which COM_RESET_CONNECTION keeps."""
+        return ensureDeferred(self._reset(connection))
+
+    async def _reset(self, connection: DatabaseConnection) -> None:
+        assert self._facts is not None
+        results = await connection.ask(
+            [
+                commands.RESET_CONNECTION_PACKET,
+                commands.set_option(multi_statements=True),
+                *setup_packets(self._facts.tracked, self._init_query),
+                commands.query(b"SELECT DATABASE()"),
+            ]
+        )
+        err = first_error(results)
+        if err is not None:
+            raise LoginError(f"a reset connection could not be set up: {err.code}", err)
+        fresh = connection.states.fresh
+        schema = results[-1].rows[0][0] or b""
+        connection.state = connection.states.with_schema(fresh, schema)
+
+    def start_over(self, connection: DatabaseConnection) -> Deferred[None]:
+        """Make a connection forget its session, its schema too. A failure leaves it of no use."""
+        return ensureDeferred(self._start_over(connection))
+
+    async def _start_over(self, connection: DatabaseConnection) -> None:
+        assert self._facts is not None
+        credential = self._credentials.lookup(connection.key.user)
+        if credential is None:
+            raise ConnectionLostError("the proxy has no secret for this user any more")
+        connection.state = None
+        await log_in_again(connection, credential.username, credential.password, connection.secure)
+        await ask(
+            connection,
+            [commands.set_option(multi_statements=True), *setup_packets(self._facts.tracked, self._init_query)],
+        )
+        connection.state = connection.states.fresh

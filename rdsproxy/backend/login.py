@@ -1,0 +1,164 @@
+"""Log in to a database: greeting, TLS, authentication, and what each connection is set to before its first loan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+
+from rdsproxy.backend.connection import DatabaseConnection
+from rdsproxy.protocol import capabilities as cap
+from rdsproxy.protocol import commands
+from rdsproxy.protocol.authentication.client import ClientAuthentication
+from rdsproxy.protocol.errors import ProtocolError
+from rdsproxy.protocol.handshake import ChangeUser, Greeting, HandshakeResponse, SSLRequest
+from rdsproxy.protocol.responses import Err, parse_err
+from rdsproxy.protocol.results import Result
+
+UTF8MB4_GENERAL_CI: Final = 45
+"""The one collation of every login: all servers since 5.5 have it."""
+
+CAPABILITIES: Final = (
+    cap.CLIENT_LONG_PASSWORD
+    | cap.CLIENT_LONG_FLAG
+    | cap.CLIENT_LOCAL_FILES
+    | cap.CLIENT_PROTOCOL_41
+    | cap.CLIENT_TRANSACTIONS
+    | cap.CLIENT_SECURE_CONNECTION
+    | cap.CLIENT_MULTI_STATEMENTS
+    | cap.CLIENT_MULTI_RESULTS
+    | cap.CLIENT_PS_MULTI_RESULTS
+    | cap.CLIENT_PLUGIN_AUTH
+    | cap.CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
+    | cap.CLIENT_SESSION_TRACK
+    | cap.CLIENT_DEPRECATE_EOF
+)
+"""Every connection has this one shape; only CLIENT_FOUND_ROWS is added for clients that asked for it."""
+
+_REQUIRED: Final = cap.CLIENT_SESSION_TRACK | cap.CLIENT_DEPRECATE_EOF | cap.CLIENT_PLUGIN_AUTH
+_MAX_PACKET: Final = 1 << 30
+
+
+class LoginError(Exception):
+    """The database, or what stands between, does not let the proxy in. Carries the server's error where it gave one."""
+
+    def __init__(self, why: str, err: Err | None = None) -> None:
+        super().__init__(why)
+        self.err = err
+
+
+@dataclass(frozen=True, slots=True)
+class TLSPolicy:
+    """How to speak TLS to one target."""
+
+    creator: IOpenSSLClientConnectionCreator | None
+    """None: never."""
+    required: bool
+    """Do without a server that does not offer it."""
+
+
+async def log_in(connection: DatabaseConnection, username: str, password: str, tls: TLSPolicy) -> Greeting:
+    """Go from the greeting to the first OK. Raises LoginError, AuthenticationError, ProtocolError, ConnectionLostError."""
+    greeting = Greeting.parse(await connection.packet())
+    if greeting.capabilities & _REQUIRED != _REQUIRED:
+        raise LoginError(
+            f"the server ({greeting.server_version}) does not offer session tracking: "
+            "MySQL 5.7.5, MariaDB 10.2 or newer is needed"
+        )
+    capabilities = CAPABILITIES | (cap.CLIENT_FOUND_ROWS if connection.key.found_rows else 0)
+    secure = False
+    if greeting.capabilities & cap.CLIENT_SSL and tls.creator is not None:
+        request = SSLRequest(capabilities, _MAX_PACKET, UTF8MB4_GENERAL_CI)
+        connection.send_packet(request.build())
+        connection.start_tls(tls.creator)
+        capabilities |= cap.CLIENT_SSL
+        secure = connection.secure = True
+    elif tls.required:
+        raise LoginError("the server does not offer TLS, which [target_group.tls] requires")
+    authentication = ClientAuthentication(password, secure)
+    answer = authentication.first_response(greeting.auth_plugin, greeting.nonce)
+    response = HandshakeResponse(
+        capabilities=capabilities,
+        max_packet_size=_MAX_PACKET,
+        charset=UTF8MB4_GENERAL_CI,
+        user=username.encode(),
+        auth_response=answer,
+        auth_plugin=authentication.plugin,
+    )
+    connection.send_packet(response.build())
+    await _authenticate(connection, authentication)
+    connection.thread_id = greeting.connection_id
+    connection.logged_in()
+    return greeting
+
+
+async def log_in_again(connection: DatabaseConnection, username: str, password: str, secure: bool) -> None:
+    """Send COM_CHANGE_USER to the same user: everything the session had is gone, its schema too.
+
+    Raises as `log_in` does; the connection is then of no use.
+    """
+    connection.log_in_again()
+    # No scramble of this is looked at: the server asks again with a fresh nonce.
+    authentication = ClientAuthentication(password, secure)
+    plugin = "mysql_native_password"
+    request = ChangeUser(
+        user=username.encode(),
+        auth_response=b"",
+        charset=UTF8MB4_GENERAL_CI,
+        auth_plugin=plugin,
+    )
+    connection.send_packet(request.build(CAPABILITIES))
+    await _authenticate(connection, authentication)
+    connection.logged_in()
+
+
+async def _authenticate(connection: DatabaseConnection, authentication: ClientAuthentication) -> None:
+    while True:
+        payload = await connection.packet()
+        if not payload:
+            raise ProtocolError("empty packet during authentication")
+        if payload[0] == 0x00:
+            return
+        if payload[0] == 0xFF:
+            err = parse_err(payload)
+            raise LoginError(f"the server refused the login: {err.code} ({err.sqlstate}) {err.message}", err)
+        answer = authentication.receive(payload)
+        if answer is not None:
+            connection.send_packet(answer)
+
+
+def setup_packets(tracked: bytes, init_query: str) -> list[bytes]:
+    """Give the commands that make a fresh connection, or one that was reset, what every loan begins with.
+
+    `tracked`: the value for session_track_system_variables.
+    """
+    packets = [
+        commands.query(
+            b"SET NAMES utf8mb4 COLLATE utf8mb4_general_ci, "
+            b"session_track_system_variables='" + tracked + b"', session_track_schema=1, "
+            b"session_track_state_change=1, session_track_transaction_info='CHARACTERISTICS'"
+        )
+    ]
+    if init_query:
+        packets.append(commands.query(init_query.encode()))
+    return packets
+
+
+def first_error(results: list[Result]) -> Err | None:
+    """Give the first error among the results."""
+    return next((result.err for result in results if result.err is not None), None)
+
+
+def ask(connection: DatabaseConnection, packets: list[bytes]) -> Deferred[list[Result]]:
+    """Ask, and fail with LoginError if the server answers one of the commands by an error."""
+    return ensureDeferred(_ask(connection, packets))
+
+
+async def _ask(connection: DatabaseConnection, packets: list[bytes]) -> list[Result]:
+    results = await connection.ask(packets)
+    err = first_error(results)
+    if err is not None:
+        raise LoginError(f"a command that sets up the connection failed: {err.code} ({err.sqlstate})", err)
+    return results

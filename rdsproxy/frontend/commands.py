@@ -1,0 +1,127 @@
+"""What each command does: answered here, or run on a database connection. One function each.
+
+Commands that are not in `HANDLERS` (replication, shutdown, the server's debugging) get MySQL's own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from rdsproxy.protocol import commands
+from rdsproxy.protocol.reply import FIRST, PREPARED, ROWS, STATISTICS
+from rdsproxy.relay import errors
+from rdsproxy.session.pinning import PinReason
+
+if TYPE_CHECKING:
+    from rdsproxy.frontend.connection import ClientConnection
+    from rdsproxy.relay.relay import Relay
+
+Handler = Callable[["ClientConnection", "Relay", bytes, bytes], None]
+"""Takes the client, its relay, the packets as they came, and their payload."""
+
+
+def query(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_QUERY: one or more statements."""
+    relay.run(packets, FIRST, relay.session.state.lexer.traits(payload[1:]))
+
+
+def init_db(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_INIT_DB: the server's tracker tells the new schema."""
+    relay.run(packets, FIRST)
+
+
+def field_list(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_FIELD_LIST: column definitions up to an EOF, as if they were rows."""
+    relay.run(packets, ROWS)
+
+
+def statistics(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_STATISTICS: a line of text."""
+    relay.run(packets, STATISTICS)
+
+
+def process_info(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_PROCESS_INFO: a result set."""
+    relay.run(packets, FIRST)
+
+
+def ping(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_PING: answered here, so that a health check costs no database connection."""
+    client.send_ok()
+    client.ready()
+
+
+def quit_(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_QUIT: no answer."""
+    client.close()
+
+
+def set_option(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_SET_OPTION: multi-statements on or off; a part of the session's state."""
+    option = int.from_bytes(payload[1:3], "little")
+    session = relay.session
+
+    def note() -> None:
+        session.state = session.states.with_multi_statements(session.state, option == commands.MULTI_STATEMENTS_ON)
+
+    if len(payload) != 3 or option not in (commands.MULTI_STATEMENTS_ON, commands.MULTI_STATEMENTS_OFF):
+        client.send_error(errors.UNKNOWN_COMMAND)
+        client.ready()
+    elif relay.connection is not None:
+        relay.run(packets, FIRST, after_ok=note)
+    else:
+        note()
+        client.send_ok(eof=True)
+        client.ready()
+
+
+def reset_connection(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_RESET_CONNECTION: ends every pin."""
+    relay.reset(client.send_ok)
+
+
+def change_user(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_CHANGE_USER: the proxy authenticates; the database is not asked."""
+    client.change_user(payload)
+
+
+def prepare(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_STMT_PREPARE: the statement lives on one connection, which the session keeps from here on."""
+    relay.session.pins |= PinReason.PREPARED_STATEMENT
+    relay.run(packets, PREPARED, relay.session.state.lexer.traits(payload[1:]))
+
+
+def execute(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_STMT_EXECUTE and COM_STMT_RESET. Without a statement the server says that there is none."""
+    relay.run(packets, FIRST)
+
+
+def fetch(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_STMT_FETCH: rows of a cursor."""
+    relay.run(packets, ROWS)
+
+
+def without_reply(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_STMT_CLOSE and COM_STMT_SEND_LONG_DATA."""
+    relay.run_without_reply(packets)
+
+
+HANDLERS: Final[dict[int, Handler]] = {
+    commands.QUERY: query,
+    commands.QUIT: quit_,
+    commands.INIT_DB: init_db,
+    commands.FIELD_LIST: field_list,
+    commands.STATISTICS: statistics,
+    commands.PROCESS_INFO: process_info,
+    commands.PING: ping,
+    commands.SET_OPTION: set_option,
+    commands.RESET_CONNECTION: reset_connection,
+    commands.CHANGE_USER: change_user,
+    commands.STMT_PREPARE: prepare,
+    commands.STMT_EXECUTE: execute,
+    commands.STMT_RESET: execute,
+    commands.STMT_FETCH: fetch,
+    commands.STMT_CLOSE: without_reply,
+    commands.STMT_SEND_LONG_DATA: without_reply,
+}

@@ -1,0 +1,68 @@
+"""What all clients' connections of one proxy have in common: who may come in, how many, and on what terms."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Factory
+
+from rdsproxy.frontend.accounts import Accounts
+from rdsproxy.frontend.connection import ClientConnection
+from rdsproxy.pool.pool import Pool
+from rdsproxy.protocol.authentication.rsa import RSAKeyPair
+
+FIRST_ID = 1 << 31
+"""Servers count their own connections from 1: a KILL with one of these ids never hits somebody else's."""
+
+
+class Door(Factory):
+    """Makes a `ClientConnection` for each client and counts them."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        accounts: Accounts,
+        keys: RSAKeyPair,
+        tls: Any,
+        require_tls: bool,
+        max_connections: int,
+        handshake_timeout: float,
+        idle_timeout: float,
+        reactor: Any,
+    ) -> None:
+        self.pool = pool
+        self.accounts = accounts
+        self.keys = keys
+        self.tls = tls
+        """A context factory, or None: TLS is not offered."""
+        self.require_tls = require_tls
+        self.max_connections = max_connections
+        self.handshake_timeout = handshake_timeout
+        """Seconds."""
+        self.idle_timeout = idle_timeout
+        """Seconds."""
+        self.reactor = reactor
+        self.clients: set[ClientConnection] = set()
+        self._ids = count(FIRST_ID)
+
+    def next_id(self) -> int:
+        """Give a connection id that no other client of this proxy has."""
+        number = next(self._ids)
+        if number >> 32:
+            self._ids = count(FIRST_ID)
+            number = next(self._ids)
+        return number
+
+    def buildProtocol(self, addr: object) -> IProtocol | None:
+        """Make the connection of one client."""
+        return ClientConnection(self)
+
+    def close(self) -> None:
+        """Send every client away."""
+        for client in list(self.clients):
+            client.shut_down()

@@ -1,0 +1,1 @@
+"""A small set of database connections, lent to many sessions."""

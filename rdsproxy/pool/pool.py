@@ -1,0 +1,310 @@
+"""The connections to one target: opened, lent, taken back, closed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import structlog
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectionDone
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+
+from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
+from rdsproxy.backend.login import LoginError
+from rdsproxy.backend.target import Facts
+from rdsproxy.pool.assignment import Assignment
+from rdsproxy.pool.limits import Limits
+from rdsproxy.protocol.errors import AuthenticationError, ProtocolError
+from rdsproxy.protocol.responses import Err
+from rdsproxy.session.state import State, States
+
+PARALLEL_LOGINS: Final = 8
+FIRST_RETRY: Final = 0.05  # seconds
+LAST_RETRY: Final = 1.0
+UNUSED: Final = 300.0  # seconds after which RDS Proxy counts a connection as idle
+CHECK_INTERVAL: Final = 30.0
+
+TIMED_OUT: Final = Err(9501, "HY000", "Timed-out waiting to acquire database connection")
+REFUSED: Final = Err(
+    1045, "28000", "Access denied at the database: it refuses the user name and password of the proxy's secret"
+)
+
+_log = structlog.get_logger("rdsproxy.pool")
+
+
+class BorrowError(Exception):
+    """No connection can be lent. `err` is what the client is told."""
+
+    def __init__(self, err: Err) -> None:
+        super().__init__(err.message)
+        self.err = err
+
+
+class Connector(Protocol):
+    """Opens connections to one target, and makes used ones like new."""
+
+    def connect(
+        self, pool: Pool, key: PoolKey, on_lost: Callable[[DatabaseConnection, str], None]
+    ) -> Deferred[DatabaseConnection]:
+        """Open a connection; `on_lost` is told, once, when it is lost, and why."""
+
+    def reset(self, connection: DatabaseConnection) -> Deferred[None]:
+        """Make a connection forget its session, except for the schema."""
+
+    def start_over(self, connection: DatabaseConnection) -> Deferred[None]:
+        """Make a connection forget its session, its schema too."""
+
+
+class _Waiter:
+    __slots__ = ("granted", "key", "timeout")
+
+    def __init__(self, key: PoolKey, granted: Deferred[DatabaseConnection]) -> None:
+        self.key = key
+        self.granted = granted
+        self.timeout: IDelayedCall | None = None
+
+
+class Pool:
+    """Lends connections of one target. Nothing here is shared between pools."""
+
+    def __init__(self, limits: Limits, connector: Connector, reactor: Any) -> None:
+        self._limits = limits
+        self.connector = connector
+        self._reactor = reactor
+        self._books: Assignment[PoolKey, DatabaseConnection, _Waiter] = Assignment(1, PARALLEL_LOGINS)
+        self.facts: Facts | None = None
+        self.states: dict[PoolKey, States] = {}
+        """Known once a connection of the key has been opened."""
+        self.schemas: dict[PoolKey, set[bytes]] = {}
+        """Schemas that users of the key have entered: known to exist and to be allowed."""
+        self._facts_waiting: list[Deferred[Facts]] = []
+        self._opening: set[Deferred[DatabaseConnection]] = set()
+        self._open: set[DatabaseConnection] = set()
+        self._retry: IDelayedCall | None = None
+        self._retry_after = FIRST_RETRY
+        self._sweep = LoopingCall(self.close_unused)
+        self._sweep.clock = reactor
+        self._stopped = False
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self, key: PoolKey) -> None:
+        """Begin by opening one connection of `key`, which learns what the target is."""
+        self._sweep.start(CHECK_INTERVAL, now=False)
+        self._books.begin_opening(key)
+        self._open_one(key)
+
+    def stop(self) -> None:
+        """Close everything; whoever waits is told that it was in vain."""
+        self._stopped = True
+        if self._sweep.running:
+            self._sweep.stop()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        for key in self._books.keys():  # noqa: SIM118 - not a dict
+            for waiter in self._books.waiters(key):
+                self._fail(waiter, Err(1053, "08S01", "Server shutdown in progress"))
+        for opening in list(self._opening):
+            opening.cancel()
+        for connection in list(self._open):
+            connection.discard()
+        waiting, self._facts_waiting = self._facts_waiting, []
+        for deferred in waiting:
+            deferred.cancel()
+
+    def when_known(self) -> Deferred[Facts]:
+        """Give the facts of the target as soon as there are any. Cancellable."""
+        if self.facts is not None:
+            known: Deferred[Facts] = Deferred()
+            known.callback(self.facts)
+            return known
+        waiting: Deferred[Facts] = Deferred(self._facts_waiting.remove)
+        self._facts_waiting.append(waiting)
+        return waiting
+
+    def learned(self, key: PoolKey, facts: Facts, states: States) -> None:
+        """Take what the first connection of a key has learned."""
+        self.states[key] = states
+        self.schemas[key] = set()
+        if self.facts is None:
+            self.facts = facts
+            self._books.limit = self._limits.connections(facts.max_connections)
+            _log.info(
+                "target known",
+                version=facts.version,
+                max_connections=facts.max_connections,
+                pool_limit=self._books.limit,
+            )
+            waiting, self._facts_waiting = self._facts_waiting, []
+            for deferred in waiting:
+                deferred.callback(facts)
+
+    # -- lending -------------------------------------------------------------------------------------------------------
+
+    def take(self, key: PoolKey, state: State) -> DatabaseConnection | None:
+        """Lend an idle connection in this very state, at once, or None."""
+        return self._books.take(key, state)
+
+    def take_this(self, key: PoolKey, connection: DatabaseConnection) -> bool:
+        """Lend this very connection, if it is idle."""
+        return self._books.take_this(key, connection)
+
+    def borrow(self, key: PoolKey, state: State | None) -> Deferred[DatabaseConnection]:
+        """Lend a connection, in `state` if one is idle, otherwise in any state (its `state` tells).
+
+        Fails with BorrowError. Cancel it when the client has left: it is then forgotten.
+        """
+        waiter = _Waiter(key, Deferred(lambda _: self._forget(waiter)))
+        self._books.wait(key, waiter, state)
+        self._act()
+        if not waiter.granted.called:
+            if self._limits.borrow_timeout:
+                waiter.timeout = self._reactor.callLater(self._limits.borrow_timeout, self._fail, waiter, TIMED_OUT)
+            else:
+                self._fail(waiter, TIMED_OUT)
+        return waiter.granted
+
+    def give_back(self, connection: DatabaseConnection) -> None:
+        """End a loan. The connection's `state` must be what it is set to."""
+        connection.borrower = None
+        if self._books.give_back(connection.key, connection, connection.state):
+            self._act()
+
+    def recycle(self, connection: DatabaseConnection) -> Deferred[None]:
+        """End a loan whose session has left something behind: clean the connection, or close it."""
+        connection.borrower = None
+        if connection.lost:
+            done: Deferred[None] = Deferred()
+            done.callback(None)
+            return done
+        connection.state = None
+        cleaned = self.connector.reset(connection)
+        cleaned.addCallbacks(lambda _: self.give_back(connection), lambda _: connection.discard())
+        return cleaned
+
+    def _forget(self, waiter: _Waiter) -> None:
+        self._books.forget(waiter.key, waiter)
+        if waiter.timeout is not None and waiter.timeout.active():
+            waiter.timeout.cancel()
+        waiter.timeout = None
+
+    def _fail(self, waiter: _Waiter, err: Err) -> None:
+        self._forget(waiter)
+        if not waiter.granted.called:
+            waiter.granted.errback(BorrowError(err))
+
+    def _act(self) -> None:
+        if self._stopped:
+            return
+        plan = self._books.plan()
+        for connection in plan.close:
+            # The plan has taken it off the books.
+            self._open.discard(connection)
+            connection.discard()
+        for key in plan.open:
+            self._open_one(key)
+        for waiter, connection in plan.lend:
+            if waiter.timeout is not None:
+                waiter.timeout.cancel()
+                waiter.timeout = None
+            waiter.granted.callback(connection)
+
+    # -- opening -------------------------------------------------------------------------------------------------------
+
+    def _open_one(self, key: PoolKey) -> None:
+        opening = self.connector.connect(self, key, self._lost)
+        self._opening.add(opening)
+        opening.addCallback(self._opened, key)
+        opening.addErrback(self._not_opened, key)
+        opening.addBoth(lambda _: self._opening.discard(opening))
+
+    def _opened(self, connection: DatabaseConnection, key: PoolKey) -> None:
+        self._retry_after = FIRST_RETRY
+        self._open.add(connection)
+        self._books.opened(key, connection, connection.state)
+        self._act()
+
+    def _not_opened(self, failure: Failure, key: PoolKey) -> None:
+        self._books.not_opened(key)
+        if self._stopped or failure.check(CancelledError):
+            return
+        error = failure.value
+        _log.warning("database connection failed", user=key.user, reason=failure.getErrorMessage())
+        if isinstance(error, AuthenticationError) or (isinstance(error, LoginError) and _is_denial(error.err)):
+            # Waiting would not help: this user's secret is not what the database has.
+            for waiter in self._books.waiters(key):
+                self._fail(waiter, REFUSED)
+        elif not failure.check(LoginError, ConnectionLostError, ProtocolError, ConnectError, ConnectionDone, OSError):
+            _log.error("unexpected failure", exc_info=(failure.type, error, failure.getTracebackObject()))
+        self._back_off()
+
+    def _back_off(self) -> None:
+        if self._retry is None:
+            self._books.opening_limit = 0
+            delay = self._retry_after * random.uniform(0.75, 1.25)
+            self._retry_after = min(self._retry_after * 2, LAST_RETRY)
+            self._retry = self._reactor.callLater(delay, self._again)
+
+    def _again(self) -> None:
+        self._retry = None
+        self._books.opening_limit = PARALLEL_LOGINS
+        if self.facts is None and not self._books.total:
+            key = next(iter(self._books.keys()))
+            self._books.begin_opening(key)
+            self._open_one(key)
+        self._act()
+
+    # -- closing -------------------------------------------------------------------------------------------------------
+
+    def discard(self, connection: DatabaseConnection) -> None:
+        """End a loan of a connection that must not be used any more."""
+        connection.discard()
+
+    def _lost(self, connection: DatabaseConnection, why: str) -> None:
+        if connection in self._open:
+            self._open.discard(connection)
+            self._books.gone(connection.key, connection)
+            if why:
+                _log.info("database connection lost", backend=connection.thread_id, reason=why)
+            self._act()
+
+    def close_unused(self) -> None:
+        """Close the connections that nobody used for five minutes, down to `max_idle_connections_percent`."""
+        if self.facts is None:
+            return
+        now = self._reactor.seconds()
+        unused = []
+        for connection in self._books.idle():
+            if connection.used:
+                # Noted here, not at each loan: the clock is not read for each query.
+                connection.used = False
+                connection.idle_since = now
+            elif now - connection.idle_since >= UNUSED:
+                unused.append(connection)
+        unused.sort(key=lambda connection: connection.idle_since)
+        keep = self._limits.idle_connections(self.facts.max_connections)
+        for connection in unused[: max(0, len(unused) - keep)]:
+            connection.discard()
+
+    # -- what there is -------------------------------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> int:
+        """Open connections, those being opened included."""
+        return self._books.total
+
+    @property
+    def waiting(self) -> int:
+        """Clients that wait for a connection."""
+        return self._books.waiting
+
+
+def _is_denial(err: Err | None) -> bool:
+    # ER_DBACCESS_DENIED, ER_ACCESS_DENIED, ER_ACCESS_DENIED_NO_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN,
+    # ER_ACCOUNT_HAS_BEEN_LOCKED
+    return err is not None and err.code in (1044, 1045, 1698, 1862, 3118)

@@ -1,0 +1,131 @@
+"""OK, ERR and EOF payloads, and the session-track blocks inside an OK.
+
+Source: page_protocol_basic_ok_packet, ..._err_packet, ..._eof_packet of the MySQL internals manual; MariaDB's
+"OK_Packet" page agrees. Payloads here are without their 4-byte header.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from rdsproxy.protocol import capabilities as cap
+from rdsproxy.protocol.datatypes import lenenc_bytes, lenenc_int, read_lenenc_bytes, read_lenenc_int
+from rdsproxy.protocol.errors import ProtocolError
+
+OK: Final = 0x00
+LOCAL_INFILE: Final = 0xFB
+EOF: Final = 0xFE
+ERR: Final = 0xFF
+
+TRACK_VARIABLE: Final = 0
+TRACK_SCHEMA: Final = 1
+TRACK_STATE_CHANGE: Final = 2
+TRACK_GTIDS: Final = 3
+TRACK_CHARACTERISTICS: Final = 4
+TRACK_TRANSACTION_STATE: Final = 5
+
+_status_warnings = Struct("<HH")
+
+
+@dataclass(slots=True, frozen=True)
+class Ok:
+    """An OK payload. `changes` is the undecoded session-track block; see `parse_changes`."""
+
+    affected_rows: int
+    insert_id: int
+    status: int
+    warnings: int
+    info: bytes = b""
+    changes: bytes = b""
+
+
+@dataclass(slots=True, frozen=True)
+class Err:
+    """An ERR payload."""
+
+    code: int
+    sqlstate: str
+    message: str
+
+    def build(self) -> bytes:
+        """Give the payload."""
+        text = self.message.encode("utf-8", "surrogateescape")
+        return b"\xff" + self.code.to_bytes(2, "little") + b"#" + self.sqlstate.encode("ascii") + text
+
+
+def parse_ok(payload: bytes) -> Ok:
+    """Read an OK payload (header 0x00 or 0xFE) of a connection that negotiated SESSION_TRACK.
+
+    Raises ProtocolError when it is cut short.
+    """
+    affected_rows, position = read_lenenc_int(payload, 1)
+    insert_id, position = read_lenenc_int(payload, position)
+    if len(payload) < position + 4:
+        raise ProtocolError("OK packet ends before its status flags")
+    status, warnings = _status_warnings.unpack_from(payload, position)
+    position += 4
+    info = changes = b""
+    if position < len(payload):
+        info, position = read_lenenc_bytes(payload, position)
+        if status & cap.SERVER_SESSION_STATE_CHANGED and position < len(payload):
+            changes, position = read_lenenc_bytes(payload, position)
+    return Ok(affected_rows, insert_id, status, warnings, info, changes)
+
+
+def parse_err(payload: bytes) -> Err:
+    """Read an ERR payload. The SQLSTATE is absent before the handshake is over: HY000 stands in.
+
+    Raises ProtocolError when it is cut short.
+    """
+    if len(payload) < 3 or payload[0] != ERR:
+        raise ProtocolError("not an ERR packet")
+    code = int.from_bytes(payload[1:3], "little")
+    if payload[3:4] == b"#" and len(payload) >= 9:
+        sqlstate, text = payload[4:9].decode("latin-1"), payload[9:]
+    else:
+        sqlstate, text = "HY000", payload[3:]
+    return Err(code, sqlstate, text.decode("utf-8", "replace"))
+
+
+def build_ok(ok: Ok, *, header: int = OK, track: bool = False) -> bytes:
+    """Give the payload of `ok`, in the form for a client with (`track`) or without SESSION_TRACK."""
+    status = ok.status
+    if not (track and ok.changes):
+        status &= ~cap.SERVER_SESSION_STATE_CHANGED
+    head = bytes((header,)) + lenenc_int(ok.affected_rows) + lenenc_int(ok.insert_id)
+    head += _status_warnings.pack(status, ok.warnings)
+    if not track:
+        return head + ok.info
+    if ok.changes:
+        return head + lenenc_bytes(ok.info) + lenenc_bytes(ok.changes)
+    return head + lenenc_bytes(ok.info) if ok.info else head
+
+
+def build_eof(warnings: int, status: int) -> bytes:
+    """Give an EOF payload."""
+    status &= ~cap.SERVER_SESSION_STATE_CHANGED
+    return b"\xfe" + warnings.to_bytes(2, "little") + status.to_bytes(2, "little")
+
+
+def parse_changes(block: bytes) -> list[tuple[int, bytes, bytes]]:
+    """Read a session-track block: (kind, name, value) for each change.
+
+    `name` is empty except for variables; the value of TRACK_STATE_CHANGE is b"1". Raises ProtocolError.
+    """
+    changes = []
+    position = 0
+    while position < len(block):
+        kind = block[position]
+        data, position = read_lenenc_bytes(block, position + 1)
+        name = b""
+        if kind == TRACK_VARIABLE:
+            name, inner = read_lenenc_bytes(data, 0)
+            value, _ = read_lenenc_bytes(data, inner)
+        elif kind == TRACK_GTIDS:
+            value = data[1:]
+        else:
+            value, _ = read_lenenc_bytes(data, 0)
+        changes.append((kind, name, value))
+    return changes

@@ -1,0 +1,80 @@
+"""The replies to the proxy's own commands, read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from rdsproxy.protocol.datatypes import read_lenenc_bytes, read_lenenc_int
+from rdsproxy.protocol.errors import ProtocolError
+from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, unpack_header
+from rdsproxy.protocol.responses import Err, parse_err, parse_ok
+
+Row = tuple[bytes | None, ...]
+
+
+@dataclass(slots=True)
+class Result:
+    """A reply: the rows of all its result sets together, the last status flags, or the error that ended it."""
+
+    rows: list[Row] = field(default_factory=list)
+    status: int = 0
+    changes: list[bytes] = field(default_factory=list)
+    err: Err | None = None
+
+
+def read_result(raw: bytes) -> Result:
+    """Read a whole reply of a DEPRECATE_EOF connection, as `Reply` found its end. Raises ProtocolError."""
+    result = Result()
+    payloads = iter(_payloads(raw))
+    for payload in payloads:
+        if payload[0] == 0xFF:
+            result.err = parse_err(payload)
+        elif payload[0] in (0x00, 0xFE):
+            _ok(result, payload)
+        else:
+            for _ in range(read_lenenc_int(payload, 0)[0]):
+                next(payloads)
+            _rows(result, payloads)
+    return result
+
+
+def _rows(result: Result, payloads: Iterator[bytes]) -> None:
+    for payload in payloads:
+        if payload[0] == 0xFF:
+            result.err = parse_err(payload)
+            return
+        if payload[0] == 0xFE:
+            _ok(result, payload)
+            return
+        row: list[bytes | None] = []
+        position = 0
+        while position < len(payload):
+            if payload[position] == 0xFB:
+                row.append(None)
+                position += 1
+            else:
+                value, position = read_lenenc_bytes(payload, position)
+                row.append(value)
+        result.rows.append(tuple(row))
+
+
+def _ok(result: Result, payload: bytes) -> None:
+    if len(payload) < 7:  # an old EOF
+        result.status = int.from_bytes(payload[3:5], "little")
+        return
+    ok = parse_ok(payload)
+    result.status = ok.status
+    if ok.changes:
+        result.changes.append(ok.changes)
+
+
+def _payloads(raw: bytes) -> Iterator[bytes]:
+    position = 0
+    while position < len(raw):
+        length = unpack_header(raw, position)[0] & MAX_PAYLOAD
+        payload = raw[position + HEADER_SIZE : position + HEADER_SIZE + length]
+        if not length or length == MAX_PAYLOAD or len(payload) < length:
+            raise ProtocolError("reply to a command of the proxy is cut short or too large")
+        position += HEADER_SIZE + length
+        yield payload

@@ -1,0 +1,31 @@
+"""What clients are told when the proxy, not the database, ends a command. No host name, no secret."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rdsproxy.protocol.responses import Err
+
+# CR_SERVER_LOST is the code by which drivers and ORMs know that their connection to the database broke.
+LOST: Final = Err(
+    2013,
+    "08S01",
+    "Lost connection to the database during the statement; whether it took effect is not known. "
+    "This client connection goes on in a new database session",
+)
+SESSION_LOST: Final = Err(
+    2013,
+    "08S01",
+    "Lost connection to the database between statements: an open transaction is rolled back, temporary tables, "
+    "locks and prepared statements are gone. This client connection goes on in a new database session",
+)
+DIAGNOSTICS_GONE: Final = Err(
+    1105,
+    "HY000",
+    "What the previous statement left behind (warnings, ROW_COUNT(), FOUND_ROWS()) is gone: its database connection "
+    "has served another session since. Read it in the same packet (multi-statements) or inside a transaction",
+)
+INTERNAL: Final = Err(1105, "HY000", "Internal error in the proxy; its log has the details")
+UNKNOWN_COMMAND: Final = Err(1047, "08S01", "Unknown command")
+MALFORMED: Final = Err(1835, "HY000", "Malformed communication packet")
+OUT_OF_ORDER: Final = Err(1156, "08S01", "Got packets out of order")

@@ -1,0 +1,484 @@
+"""One client's life after its login: take a command, borrow, restore, relay the reply, give the connection back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import structlog
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
+from rdsproxy.pool.pool import BorrowError, Pool
+from rdsproxy.protocol import commands
+from rdsproxy.protocol.errors import ProtocolError
+from rdsproxy.protocol.framing import UploadReader
+from rdsproxy.protocol.reply import DONE, FIRST, ClientForm
+from rdsproxy.protocol.responses import Err
+from rdsproxy.protocol.results import Result
+from rdsproxy.relay import errors
+from rdsproxy.session import restore
+from rdsproxy.session.pinning import PinReason, explain
+from rdsproxy.session.session import IN_TRANSACTION, Session
+from rdsproxy.session.statements import Trait
+
+# An ERR tells neither status flags nor trackers. The reply to this does, and leaves the diagnostics as they are (a
+# COM_PING would not do: MariaDB puts no trackers into its reply).
+PROBE: Final = commands.query(b"SHOW WARNINGS LIMIT 0")
+
+# Also makes the connection forget, so that no other session ever sees the value.
+TAKE_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0)")
+ASK_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID()")
+
+Question = tuple[bytes, Callable[[Result], None]]
+
+
+class Client(Protocol):
+    """What the relay needs of the client's connection."""
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Send bytes as they are."""
+
+    def send_error(self, err: Err, sequence: int = 1) -> None:
+        """Send an ERR packet."""
+
+    def ready(self) -> None:
+        """The command is done: take the next one."""
+
+    def begin_upload(self) -> None:
+        """Hand on what the client sends, until the file has ended."""
+
+    def hold_input(self) -> None:
+        """Stop reading from the client."""
+
+    def resume_input(self) -> None:
+        """Read again."""
+
+    def fail(self, why: str) -> None:
+        """Close: the client can make no sense of what would follow."""
+
+
+class Relay:
+    """Runs the commands of one logged-in user on connections of one pool."""
+
+    def __init__(self, client: Client, pool: Pool, key: PoolKey, form: ClientForm, session: Session, log: Any) -> None:
+        self.client = client
+        self.pool = pool
+        self.key = key
+        self.form = form
+        self.session = session
+        self.connection: DatabaseConnection | None = None
+        self.busy = False
+        """A command is under way; the next one has to wait."""
+        self.deliver = client.write
+        self._log = log
+        self._traits = Trait.NONE
+        self._probe = False
+        self._after_ok: Callable[[], None] | None = None
+        self._work: Deferred[None] | None = None
+        self._lost: Err | None = None
+        self._upload: UploadReader | None = None
+        self._slow_client = False
+        self._logged_pins = PinReason.NONE
+        self._last_connection: DatabaseConnection | None = None
+
+    # -- commands ----------------------------------------------------------------------------------------------------
+
+    def run(
+        self, packets: bytes, expect: int = FIRST, traits: Trait = Trait.NONE, after_ok: Callable[[], None] | None = None
+    ) -> None:
+        """Run a command on the session's connection, or on one lent for it.
+
+        `packets` go out as they are, and their reply begins in state `expect`. `after_ok` is called when the reply
+        is no error, before anything else is decided.
+        """
+        self.busy = True
+        self._traits = traits
+        self._after_ok = after_ok
+        connection = self.connection
+        if connection is None and not traits and self._lost is None:
+            session = self.session
+            connection = self.pool.take(self.key, session.state)
+            if connection is not None:
+                self.connection = connection
+                connection.lend(self)
+                session.borrowed()
+                connection.run(packets, expect, self.form)
+                return
+        self._begin(self._run_slowly(packets, expect, traits))
+
+    def run_without_reply(self, packets: bytes) -> None:
+        """Send a command that the server does not answer, if a connection is held at all."""
+        if self.connection is not None:
+            self.connection.write(packets)
+        self.client.ready()
+
+    def _begin(self, work: Any) -> None:
+        self.busy = True
+        deferred = self._work = Deferred.fromCoroutine(work)
+        deferred.addErrback(self._work_failed)
+        if deferred.called and self._work is deferred:
+            self._work = None
+
+    async def _run_slowly(self, packets: bytes, expect: int, traits: Trait) -> None:
+        session = self.session
+        if self._lost is not None:
+            err, self._lost = self._lost, None
+            self._refuse(err)
+            return
+        if self.connection is None:
+            if traits & Trait.DIAGNOSTICS and self._last_connection is not None:
+                self._borrow_last()
+                if self.connection is None:
+                    self._refuse(errors.DIAGNOSTICS_GONE)
+                    return
+            else:
+                await self._borrow()
+        connection = self.connection
+        assert connection is not None
+        if traits & (Trait.INSERT_ID | Trait.ROUTINE) and not session.insert_id_here:
+            await self._check(connection, [commands.query(b"SET last_insert_id=%d" % session.insert_id)])
+            session.insert_id_here = True
+        session.sent(traits)
+        connection.lend(self)
+        self._work = None
+        connection.run(packets, expect, self.form)
+
+    async def _borrow(self) -> None:
+        """Hold a connection in the session's state."""
+        session = self.session
+        connection = await self.pool.borrow(self.key, session.state)
+        self.connection = connection
+        connection.lend(self)
+        session.borrowed()
+        if connection.state is not session.state:
+            await self._restore(connection)
+
+    def _borrow_last(self) -> None:
+        last = self._last_connection
+        if last is not None and last.last_borrower is self and self.pool.take_this(self.key, last):
+            self.connection = last
+            last.lend(self)
+            self.session.borrowed()
+
+    async def _restore(self, connection: DatabaseConnection) -> None:
+        session = self.session
+        wanted = session.state
+        if connection.state is None or (wanted.schema == b"" and connection.state.schema != b""):
+            await self.pool.connector.start_over(connection)
+        assert connection.state is not None
+        packets = restore.plan(connection.state, wanted, session.states)
+        connection.state = None
+        if packets:
+            await self._check(connection, packets)
+        connection.state = wanted
+        if wanted.schema:
+            self.pool.schemas[self.key].add(wanted.schema)
+
+    async def _check(self, connection: DatabaseConnection, packets: list[bytes]) -> None:
+        """Run the proxy's own commands; an error of theirs is the client's."""
+        for result in await connection.ask(packets):
+            if result.err is not None:
+                raise BorrowError(result.err)
+
+    def _work_failed(self, failure: Failure) -> None:
+        self._work = None
+        if failure.check(CancelledError):
+            return
+        connection = self.connection
+        if failure.check(BorrowError):
+            self.connection = None
+            if connection is not None:
+                # A restore that failed half way: begin again from a clean connection.
+                self.pool.recycle(connection)
+            self._refuse(failure.value.err)
+        elif failure.check(ConnectionLostError):
+            self._refuse(errors.LOST)
+        else:
+            self._log.error("unexpected failure", exc_info=(failure.type, failure.value, failure.getTracebackObject()))
+            self.connection = None
+            if connection is not None:
+                self.pool.discard(connection)
+            self._refuse(errors.INTERNAL)
+
+    def _refuse(self, err: Err) -> None:
+        """End the command with an error of the proxy's."""
+        self._work = None
+        self.client.send_error(err)
+        self._done()
+
+    def _done(self) -> None:
+        self.busy = False
+        self.client.ready()
+
+    # -- replies -----------------------------------------------------------------------------------------------------
+
+    def replied(self) -> None:
+        """The reply is complete, or the server waits for a file."""
+        connection = self.connection
+        assert connection is not None
+        reply = connection.reply
+        if reply.state != DONE:
+            if reply.refuses_upload:
+                connection.write(reply.refused_upload())
+            else:
+                self._upload = UploadReader(-reply.shift)
+                self.client.begin_upload()
+            return
+        session = self.session
+        session.status = reply.status
+        if (
+            not reply.status & IN_TRANSACTION
+            and reply.changes is None
+            and not reply.failed
+            and not reply.insert_id
+            and not session.pins
+            and not self._traits
+            and self._after_ok is None
+            and not session.insert_id_moved
+        ):
+            self._give_back(connection)
+            self._done()
+            return
+        self._learn(connection)
+
+    def _learn(self, connection: DatabaseConnection) -> None:
+        """Take in what the reply told about the session, and what it did not tell."""
+        session = self.session
+        reply = connection.reply
+        try:
+            session.learn(reply.status, reply.changes, self._traits)
+        except ProtocolError as error:
+            connection.abort()
+            self.connection_broken(str(error))
+            return
+        if reply.failed:
+            self._probe = True
+        elif self._after_ok is not None:
+            self._after_ok()
+        if reply.insert_id:
+            session.insert_id_moved = True
+        self._settle()
+
+    def _settle(self) -> None:
+        """Ask what must be known; then keep the connection or give it back."""
+        session = self.session
+        connection = self.connection
+        assert connection is not None
+        if not session.lasting_pins:
+            questions = self._questions()
+            if questions:
+                self._begin(self._ask(connection, questions))
+                return
+        if session.pins & ~self._logged_pins:
+            self._log_pins(connection)
+        if session.holds:
+            connection.state = None
+        else:
+            self._give_back(connection)
+        self._done()
+
+    def _questions(self) -> list[Question]:
+        session = self.session
+        if self._probe:
+            self._probe = False
+            return [(PROBE, self._probed)]
+        questions: list[Question] = []
+        if session.doubtful:
+            names = sorted(session.doubtful)
+            sql = b"SELECT " + b", ".join(b"@@SESSION." + name for name in names)
+            questions.append((commands.query(sql), lambda result: self._answered(names, result)))
+        if session.insert_id_moved:
+            if not session.holds:
+                questions.append((TAKE_INSERT_ID, self._insert_id_answered))
+            elif not session.insert_id_here:
+                questions.append((ASK_INSERT_ID, self._insert_id_answered))
+        return questions
+
+    async def _ask(self, connection: DatabaseConnection, questions: list[Question]) -> None:
+        results = await connection.ask([packet for packet, _ in questions])
+        for (_, take), result in zip(questions, results, strict=True):
+            if result.err is not None:
+                raise BorrowError(result.err)
+            take(result)
+        self._work = None
+        self._settle()
+
+    def _probed(self, result: Result) -> None:
+        self.session.learn(result.status, result.changes, Trait.NONE)
+
+    def _answered(self, names: list[bytes], result: Result) -> None:
+        self.session.answered({name: value or b"" for name, value in zip(names, result.rows[0], strict=True)})
+
+    def _insert_id_answered(self, result: Result) -> None:
+        self.session.answered_insert_id(int(result.rows[0][0] or 0))
+
+    def _give_back(self, connection: DatabaseConnection) -> None:
+        self.connection = None
+        connection.state = self.session.state
+        self._last_connection = connection
+        if self._slow_client:
+            self._slow_client = False
+            connection.go_on()
+        self._logged_pins = PinReason.NONE
+        self.pool.give_back(connection)
+
+    def _log_pins(self, connection: DatabaseConnection) -> None:
+        new = self.session.pins & ~self._logged_pins
+        self._logged_pins |= new
+        lasting = bool(self.session.lasting_pins)
+        self._log.info(
+            f"The client session was pinned to the database connection [dbConnection={connection.thread_id}] "
+            + ("for the remainder of the session. The proxy can't reuse this connection until the session ends. "
+               if lasting else "until its cause ends. ")
+            + f"Reason: {explain(new)}",
+            backend=connection.thread_id,
+        )
+
+    # -- uploads -----------------------------------------------------------------------------------------------------
+
+    def upload(self, data: bytes) -> bytes | None:
+        """Hand on a part of the client's file. Gives None until it has ended, then what came behind it."""
+        reader, connection = self._upload, self.connection
+        if reader is None or connection is None:
+            # The database was lost meanwhile: the rest of the file goes nowhere.
+            return self._swallow(data)
+        out = reader.feed(data)
+        if out:
+            connection.write(out)
+        if not reader.done:
+            return None
+        self._upload = None
+        connection.reply.uploaded(reader.packets)
+        return reader.rest
+
+    def _swallow(self, data: bytes) -> bytes | None:
+        reader = self._upload
+        assert reader is not None
+        reader.feed(data)
+        if not reader.done:
+            return None
+        self._upload = None
+        self.client.send_error(errors.LOST, reader.next_sequence)
+        self._done()
+        return reader.rest
+
+    # -- what the session does besides running statements ----------------------------------------------------------------
+
+    def reset(self, then: Callable[[], None]) -> None:
+        """Do what COM_RESET_CONNECTION does, then call `then`."""
+        self._begin(self._reset(then))
+
+    async def _reset(self, then: Callable[[], None]) -> None:
+        connection, self.connection = self.connection, None
+        self._lost = None
+        if connection is not None:
+            # Its locks are gone and its transaction is rolled back before the client hears of it.
+            await self.pool.recycle(connection)
+        self.session.reset()
+        self._logged_pins = PinReason.NONE
+        self._work = None
+        then()
+        self._done()
+
+    def enter_schema(self, then: Callable[[Err | None], None]) -> None:
+        """Make sure that the session's schema exists and may be used; `then` is told why not."""
+        session = self.session
+        if not session.state.schema or session.state.schema in self.pool.schemas[self.key]:
+            then(None)
+            return
+        self.busy = True
+        self._work = Deferred.fromCoroutine(self._borrow())
+        self._work.addCallbacks(self._entered, self._not_entered, (then,), None, (then,))
+
+    def _entered(self, _: None, then: Callable[[Err | None], None]) -> None:
+        self._work = None
+        assert self.connection is not None
+        self._give_back(self.connection)
+        self.busy = False
+        then(None)
+
+    def _not_entered(self, failure: Failure, then: Callable[[Err | None], None]) -> None:
+        self._work = None
+        self.busy = False
+        connection, self.connection = self.connection, None
+        if failure.check(CancelledError):
+            return
+        if connection is not None:
+            self.pool.recycle(connection)
+        if failure.check(BorrowError):
+            then(failure.value.err)
+        else:
+            if not failure.check(ConnectionLostError):
+                self._log.error("unexpected failure", exc_info=(failure.type, failure.value, None))
+            then(errors.LOST)
+
+    # -- ends ----------------------------------------------------------------------------------------------------------
+
+    def connection_broken(self, why: str) -> None:
+        """The connection on loan is gone."""
+        connection, self.connection = self.connection, None
+        session = self.session
+        held = session.holds
+        session.lost()
+        self._logged_pins = PinReason.NONE
+        if self._slow_client and connection is not None:
+            self._slow_client = False
+        if self._work is not None or connection is None:
+            return  # whoever asked the connection something is told by its failure
+        if not self.busy:
+            if held:
+                self._lost = errors.SESSION_LOST
+            return
+        if self._upload is not None:
+            return  # the client is told when its file has ended: until then it does not listen
+        reply = connection.reply
+        if reply.state == DONE:
+            return
+        if not reply.at_boundary:
+            self.client.fail("the database was lost in the middle of a packet")
+            return
+        self._log.warning("database lost during a statement", backend=connection.thread_id, reason=why)
+        self.client.send_error(errors.LOST, reply.next_sequence)
+        self._done()
+
+    def client_lost(self) -> None:
+        """The client is gone, or becomes another user: leave nothing of it behind."""
+        work, self._work = self._work, None
+        connection, self.connection = self.connection, None
+        if work is not None:
+            work.cancel()
+        if connection is None or connection.lost:
+            return
+        connection.borrower = None
+        if self._slow_client:
+            connection.go_on()
+        if self.busy:
+            # In mid-reply, or while its state was being changed: nothing is known of it.
+            self.pool.discard(connection)
+        else:
+            self.pool.recycle(connection)
+
+    # -- back-pressure ---------------------------------------------------------------------------------------------------
+
+    def client_slow(self) -> None:
+        """The client does not take its reply fast enough: stop reading it from the database."""
+        if self.connection is not None:
+            self._slow_client = True
+            self.connection.hold()
+
+    def client_caught_up(self) -> None:
+        """Go on."""
+        if self._slow_client:
+            self._slow_client = False
+            if self.connection is not None:
+                self.connection.go_on()
+
+    def pause(self) -> None:
+        """The database does not take the client's command fast enough."""
+        self.client.hold_input()
+
+    def resume(self) -> None:
+        """Go on."""
+        self.client.resume_input()

@@ -1,0 +1,145 @@
+"""The composition root: the one file that knows every part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
+
+from rdsproxy.backend.connection import PoolKey
+from rdsproxy.backend.connector import Connector
+from rdsproxy.backend.login import TLSPolicy
+from rdsproxy.config import Config
+from rdsproxy.credentials.file import FileCredentials
+from rdsproxy.errors import StartError
+from rdsproxy.frontend.accounts import Accounts
+from rdsproxy.frontend.door import Door
+from rdsproxy.interfaces import ICredentialProvider
+from rdsproxy.pool.limits import Limits
+from rdsproxy.pool.pool import Pool
+from rdsproxy.protocol.authentication.rsa import RSAKeyPair
+from rdsproxy.tls import backend_tls, proxy_tls
+
+_log = structlog.get_logger("rdsproxy.service")
+
+
+class ProxyService(MultiService):
+    """A whole proxy, as a Twisted service: start it, stop it, or make it part of another application.
+
+    Nothing is shared between two of them. `credentials` replaces the secrets of `[[proxy.auth]]`.
+
+    Starting raises StartError for what the configuration promised and the machine does not have: a port that is in
+    use, a certificate or secret that cannot be read.
+    """
+
+    def __init__(self, config: Config, *, reactor: Any, credentials: ICredentialProvider | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self._reactor = reactor
+        self._credentials = credentials
+        self._pool: Pool | None = None
+        self._door: Door | None = None
+        self._ports: list[IListeningPort] = []
+
+    def privilegedStartService(self) -> None:
+        """Read secrets and certificates and begin to listen, before privileges are dropped."""
+        super().privilegedStartService()
+        self._open()
+
+    def startService(self) -> None:
+        """Begin to serve."""
+        super().startService()
+        self._open()
+
+    def _open(self) -> None:
+        if self._door is not None:
+            return
+        config = self.config
+        proxy, group = config.proxy, config.target_group
+        reactor = self._reactor
+        credentials = self._credentials
+        if credentials is None:
+            credentials = FileCredentials.read(proxy.auth)
+        target = group.targets[0]
+        mode = group.tls.mode
+        connector = Connector(
+            target.host,
+            target.port,
+            TLSPolicy(backend_tls(mode, target.host, group.tls.ca), required=mode not in ("DISABLED", "PREFERRED")),
+            proxy.init_query,
+            credentials,
+            reactor,
+        )
+        limits = Limits(
+            group.max_connections_percent,
+            group.max_connections,
+            group.max_idle_connections_percent,
+            group.connection_borrow_timeout,
+        )
+        pool = Pool(limits, connector, reactor)
+        door = Door(
+            pool=pool,
+            accounts=Accounts(credentials),
+            keys=RSAKeyPair.generate(),
+            tls=proxy_tls(proxy.tls) if proxy.tls is not None else None,
+            require_tls=proxy.require_tls,
+            max_connections=proxy.max_client_connections,
+            handshake_timeout=proxy.handshake_timeout,
+            idle_timeout=proxy.idle_client_timeout,
+            reactor=reactor,
+        )
+        try:
+            for endpoint in proxy.endpoints:
+                for description in endpoint.listen:
+                    self._listen(description, door)
+        except StartError:
+            self._close_ports()
+            raise
+        self._pool, self._door = pool, door
+        pool.start(PoolKey(next(iter(credentials)).username, found_rows=False))
+        _log.info("listening", proxy=proxy.name, listen=[str(port.getHost()) for port in self._ports])
+
+    def _listen(self, description: str, door: Door) -> None:
+        """Listen on one endpoint. Twisted's own endpoints do so at once, so that a failure is known here."""
+        failures: list[Failure] = []
+        listening = serverFromString(self._reactor, description).listen(door)
+        listening.addCallbacks(self._ports.append, failures.append)
+        if failures:
+            error = failures[0].value
+            reason = error.socketError if isinstance(error, CannotListenError) else error
+            raise StartError(f"cannot listen on {description}: {reason}")
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop listening, send the clients away, close the database connections. Fires when all is closed."""
+        closing: list[Deferred[Any]] = []
+        stopped = super().stopService()
+        if stopped is not None:
+            closing.append(stopped)
+        closing += self._close_ports()
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool = None
+        return DeferredList(closing, consumeErrors=True)
+
+    def _close_ports(self) -> list[Deferred[Any]]:
+        ports, self._ports = self._ports, []
+        closing = []
+        for port in ports:
+            stopping = port.stopListening()
+            if stopping is not None:
+                closing.append(stopping)
+        return closing
+
+    @property
+    def ports(self) -> tuple[IListeningPort, ...]:
+        """Where it listens, in the order of the configuration: for callers that asked for port 0."""
+        return tuple(self._ports)

@@ -1,0 +1,1 @@
+"""Decisions about one client's session, without I/O."""

@@ -1,0 +1,105 @@
+"""Why a session must keep its database connection."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from typing import Final
+
+from rdsproxy.session.statements import Trait
+
+
+class PinReason(IntFlag):
+    """What holds a session on its connection until the session ends or is reset, unless it says otherwise."""
+
+    NONE = 0
+    USER_VARIABLE = 1
+    LOCK = 2
+    HANDLER = 4
+    ROUTINE = 8
+    UNTRACKED_SET = 16
+    XA = 32
+    SEQUENCE = 64
+    PREPARED_STATEMENT = 128
+    STATE_CHANGE = 256
+    VOLATILE_VARIABLE = 512
+    TRACKERS_OFF = 1024
+    DIAGNOSTICS = 2048
+    # These end by themselves, when the server's trackers say so or with the next statement.
+    LOCKED_TABLES = 4096
+    NEXT_TRANSACTION = 8192
+    COUNTED_ROWS = 16384
+
+
+PASSING: Final = PinReason.LOCKED_TABLES | PinReason.NEXT_TRANSACTION | PinReason.COUNTED_ROWS
+"""Pins that end before the session does."""
+
+_TEXTS: Final = {
+    PinReason.USER_VARIABLE: "a statement names a user variable",
+    PinReason.LOCK: "a statement takes a lock that belongs to its connection",
+    PinReason.HANDLER: "a statement uses HANDLER",
+    PinReason.ROUTINE: "a statement runs a procedure or a prepared text, which may change anything in the session",
+    PinReason.UNTRACKED_SET: "a SET was not reported by the server's session trackers",
+    PinReason.XA: "a statement belongs to an XA transaction",
+    PinReason.SEQUENCE: "a statement uses a sequence, whose last value belongs to its connection",
+    PinReason.PREPARED_STATEMENT: "a statement was prepared",
+    PinReason.STATE_CHANGE: "the server reports a change that cannot be written back, such as a temporary table",
+    PinReason.VOLATILE_VARIABLE: "a variable was set that the server itself goes on to change",
+    PinReason.TRACKERS_OFF: "the session trackers were set by the client",
+    PinReason.DIAGNOSTICS: "a statement reads what the one before it left behind (warnings, ROW_COUNT(), FOUND_ROWS())",
+    PinReason.LOCKED_TABLES: "tables are locked",
+    PinReason.NEXT_TRANSACTION: "the characteristics of the next transaction were set",
+    PinReason.COUNTED_ROWS: "SQL_CALC_FOUND_ROWS, until the next statement",
+}
+
+_OF_TRAIT: Final = (
+    (Trait.USER_VARIABLE, PinReason.USER_VARIABLE),
+    (Trait.LOCK, PinReason.LOCK),
+    (Trait.HANDLER, PinReason.HANDLER),
+    (Trait.ROUTINE, PinReason.ROUTINE),
+    (Trait.UNTRACKED_SET, PinReason.UNTRACKED_SET),
+    (Trait.XA, PinReason.XA),
+    (Trait.SEQUENCE, PinReason.SEQUENCE),
+    (Trait.DIAGNOSTICS, PinReason.DIAGNOSTICS),
+    (Trait.COUNTS_ROWS, PinReason.COUNTED_ROWS),
+)
+
+VOLATILE: Final = frozenset(
+    (
+        b"timestamp",
+        b"insert_id",
+        b"rand_seed1",
+        b"rand_seed2",
+        b"pseudo_thread_id",
+        b"pseudo_slave_mode",
+        b"pseudo_replica_mode",
+        b"gtid_next",
+        b"gtid_seq_no",
+        b"profiling",
+        b"server_id",
+        b"debug_sync",
+    )
+)
+"""Variables that the server changes by itself, or whose tracked value is not the one in force."""
+
+TRACKERS: Final = frozenset(
+    (
+        b"session_track_system_variables",
+        b"session_track_schema",
+        b"session_track_state_change",
+        b"session_track_transaction_info",
+    )
+)
+
+
+def of_traits(traits: Trait) -> PinReason:
+    """Give the pins that a statement of these traits causes, by its text alone."""
+    pins = PinReason.NONE
+    for trait, reason in _OF_TRAIT:
+        if traits & trait:
+            pins |= reason
+    return pins
+
+
+def explain(pins: PinReason) -> str:
+    """Give the reasons in words, for the log."""
+    return "; ".join(text for reason, text in _TEXTS.items() if pins & reason)

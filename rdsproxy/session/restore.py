@@ -1,0 +1,83 @@
+"""The commands that bring a connection from the state it is in to the state that a session is in."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from rdsproxy.protocol import commands
+from rdsproxy.session.state import (
+    CHARACTER_SET_CLIENT,
+    CHARACTER_SET_CONNECTION,
+    CHARACTER_SET_RESULTS,
+    COLLATION_CONNECTION,
+    State,
+    States,
+)
+
+_NUMBER: Final = re.compile(rb"-?\d+(?:\.\d+)?")
+_NAME: Final = re.compile(rb"[A-Za-z0-9_.]+")
+
+# The connection's collation is set along with its character set: first that, then the collation.
+_FIRST: Final = (CHARACTER_SET_CLIENT, CHARACTER_SET_CONNECTION, CHARACTER_SET_RESULTS)
+_LAST: Final = (COLLATION_CONNECTION,)
+
+
+def plan(current: State, wanted: State, states: States) -> list[bytes] | None:
+    """Give the packets that turn `current` into `wanted`; each is answered by one OK or ERR.
+
+    None when no command can do it: a connection that has a schema cannot be told to have none.
+    """
+    packets = []
+    if current.schema != wanted.schema:
+        if not wanted.schema:
+            return None
+        # The schema's name is read in the connection's character set; the trackers give it in UTF-8.
+        if not wanted.schema.isascii():
+            packets.append(commands.query(b"SET NAMES utf8mb4"))
+            current = states.after_set_names(current, b"utf8mb4")
+        packets.append(commands.init_db(wanted.schema))
+    changes = differences(current, wanted, states)
+    if changes:
+        packets.append(commands.query(set_statement(changes)))
+    if current.multi_statements != wanted.multi_statements:
+        packets.append(commands.set_option(wanted.multi_statements))
+    return packets
+
+
+def differences(current: State, wanted: State, states: States) -> dict[bytes, bytes]:
+    """Give the variables that `current` has otherwise than `wanted`, with the values they should have."""
+    changes = {name: value for name, value in wanted.variables.items() if current.variables.get(name) != value}
+    for name in current.variables:
+        if name not in wanted.variables and name in states.baseline:
+            changes[name] = states.baseline[name]
+    if CHARACTER_SET_CONNECTION in changes and COLLATION_CONNECTION not in changes:
+        collation = wanted.variables.get(COLLATION_CONNECTION) or states.baseline.get(COLLATION_CONNECTION)
+        if collation:
+            changes[COLLATION_CONNECTION] = collation
+    return changes
+
+
+def set_statement(variables: dict[bytes, bytes]) -> bytes:
+    """Give one SET for `variables` (names as the server writes them, values as its trackers do)."""
+    names = [name for name in _FIRST if name in variables]
+    names += sorted(name for name in variables if name not in _FIRST and name not in _LAST)
+    names += [name for name in _LAST if name in variables]
+    return b"SET " + b", ".join(b"@@SESSION." + _name(name) + b"=" + _value(name, variables[name]) for name in names)
+
+
+def _name(name: bytes) -> bytes:
+    if not _NAME.fullmatch(name):
+        raise ValueError("a variable's name has characters that none has")
+    return name
+
+
+def _value(name: bytes, value: bytes) -> bytes:
+    if _NUMBER.fullmatch(value):
+        return value
+    if not value and name == CHARACTER_SET_RESULTS:
+        return b"NULL"
+    if b"'" in value or b"\\" in value or not value.isascii():
+        # Means the same under every sql_mode and character set.
+        return b"_utf8mb4 X'" + value.hex().encode("ascii") + b"'"
+    return b"'" + value + b"'"

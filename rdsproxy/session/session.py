@@ -1,0 +1,145 @@
+"""What one session has become: learned from trackers and status flags, from the text where they are silent.
+
+Sans-IO: the relay tells what was sent and what came back; this says whether the connection may be lent to another,
+and what must be asked of the server first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rdsproxy.protocol import capabilities as cap
+from rdsproxy.protocol import responses
+from rdsproxy.session.pinning import PASSING, TRACKERS, VOLATILE, PinReason, of_traits
+from rdsproxy.session.state import CHARACTER_SET_CONNECTION, COLLATION_CONNECTION, State, States
+from rdsproxy.session.statements import Trait
+
+IN_TRANSACTION: Final = cap.SERVER_STATUS_IN_TRANS | cap.SERVER_STATUS_IN_TRANS_READONLY
+LAST_INSERT_ID: Final = b"last_insert_id"
+
+
+class Session:
+    """The session of one client under one user. A COM_CHANGE_USER begins another one."""
+
+    __slots__ = (
+        "doubtful",
+        "insert_id",
+        "insert_id_here",
+        "insert_id_moved",
+        "pins",
+        "state",
+        "states",
+        "status",
+    )
+
+    def __init__(self, states: States, state: State) -> None:
+        self.states = states
+        self.state = state
+        self.status = cap.SERVER_STATUS_AUTOCOMMIT
+        """Status flags as the server told them last."""
+        self.pins = PinReason.NONE
+        self.insert_id = 0
+        """What LAST_INSERT_ID() gives in this session, while no connection is held."""
+        self.insert_id_here = True
+        """The held connection gives the session's own LAST_INSERT_ID()."""
+        self.insert_id_moved = False
+        """The held connection's LAST_INSERT_ID() may have changed: ask before the connection is given back."""
+        self.doubtful: set[bytes] = set()
+        """Variables whose value must be asked for: the trackers named them but may not have told the value."""
+
+    def borrowed(self) -> None:
+        """Begin to use a connection whose state was made to match and whose LAST_INSERT_ID() is 0."""
+        self.insert_id_here = not self.insert_id
+        self.insert_id_moved = False
+
+    def sent(self, traits: Trait) -> None:
+        """Note a statement that is about to be sent on the held connection."""
+        self.pins &= ~PinReason.COUNTED_ROWS
+        if traits:
+            self.pins |= of_traits(traits)
+            if traits & (Trait.INSERT_ID | Trait.ROUTINE):
+                self.insert_id_moved = True
+
+    def learn(self, status: int, changes: list[bytes] | None, traits: Trait) -> None:
+        """Take what the reply to a statement told. Raises ProtocolError for a broken tracker block."""
+        self.status = status
+        if not changes:
+            return
+        variables: dict[bytes, bytes] = {}
+        schema = None
+        state_change = False
+        for block in changes:
+            for kind, name, value in responses.parse_changes(block):
+                if kind == responses.TRACK_VARIABLE:
+                    variables[name] = value
+                elif kind == responses.TRACK_SCHEMA:
+                    schema = value
+                elif kind == responses.TRACK_STATE_CHANGE:
+                    state_change = True
+                elif kind == responses.TRACK_TRANSACTION_STATE:
+                    self._pin(PinReason.LOCKED_TABLES, value.endswith(b"L"))
+                elif kind == responses.TRACK_CHARACTERISTICS:
+                    # Outside of a transaction they wait for the next one to begin.
+                    self._pin(PinReason.NEXT_TRANSACTION, bool(value) and not status & IN_TRANSACTION)
+        if schema is not None and schema != self.state.schema:
+            self.state = self.states.with_schema(self.state, schema)
+        if variables:
+            self._learn_variables(variables, traits)
+        elif state_change and schema is None:
+            self.pins |= PinReason.STATE_CHANGE
+
+    def _learn_variables(self, variables: dict[bytes, bytes], traits: Trait) -> None:
+        if variables.pop(LAST_INSERT_ID, None) is not None:
+            self.insert_id_moved = self.insert_id_here = True
+        if not TRACKERS.isdisjoint(variables):
+            self.pins |= PinReason.TRACKERS_OFF
+        if not VOLATILE.isdisjoint(variables):
+            self.pins |= PinReason.VOLATILE_VARIABLE
+        if CHARACTER_SET_CONNECTION in variables and COLLATION_CONNECTION not in variables:
+            self.doubtful.add(COLLATION_CONNECTION)
+        if not traits & Trait.SETS:
+            # SET STATEMENT, a routine: the server may have put the old value back after it was reported.
+            self.doubtful.update(variables)
+        self.state = self.states.with_variables(self.state, variables)
+
+    def _pin(self, reason: PinReason, on: bool) -> None:
+        self.pins = self.pins | reason if on else self.pins & ~reason
+
+    def answered(self, variables: dict[bytes, bytes]) -> None:
+        """Take the values of the doubtful variables."""
+        self.doubtful.clear()
+        self.state = self.states.with_variables(self.state, variables)
+
+    def answered_insert_id(self, value: int) -> None:
+        """Take what LAST_INSERT_ID() gives on the held connection; 0 means that it was never set there."""
+        if value:
+            self.insert_id = value
+            self.insert_id_here = True
+        self.insert_id_moved = False
+
+    @property
+    def holds(self) -> bool:
+        """The session must keep its connection as things stand."""
+        return bool(self.status & IN_TRANSACTION or self.pins)
+
+    @property
+    def lasting_pins(self) -> PinReason:
+        """The pins that end only with the session."""
+        return self.pins & ~PASSING
+
+    def reset(self) -> None:
+        """Become what COM_RESET_CONNECTION leaves of a session."""
+        self.state = self.states.after_reset(self.state)
+        self.status = cap.SERVER_STATUS_AUTOCOMMIT
+        self.pins = PinReason.NONE
+        self.insert_id = 0
+        self.insert_id_here = True
+        self.insert_id_moved = False
+        self.doubtful.clear()
+
+    def lost(self) -> None:
+        """The held connection is gone, and what cannot be written back with it."""
+        self.pins = PinReason.NONE
+        self.status = cap.SERVER_STATUS_AUTOCOMMIT
+        self.insert_id_moved = False
+        self.doubtful.clear()

@@ -1,0 +1,127 @@
+"""The state of a session that can be written back on another connection, as a value.
+
+A `State` is what makes a session differ from a fresh connection of its pool. Equal states are one object, so that
+"does this idle connection fit?" is a comparison of identities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+from weakref import WeakValueDictionary
+
+from rdsproxy.session.statements import Lexer, Lexers
+
+CHARACTER_SET_CLIENT: Final = b"character_set_client"
+CHARACTER_SET_CONNECTION: Final = b"character_set_connection"
+CHARACTER_SET_RESULTS: Final = b"character_set_results"
+COLLATION_CONNECTION: Final = b"collation_connection"
+SQL_MODE: Final = b"sql_mode"
+
+
+class State:
+    """A schema (empty: none), the multi-statement option, and the variables that differ from the baseline.
+
+    Compare by identity: `States` gives one object for equal states.
+    """
+
+    __slots__ = ("__weakref__", "lexer", "multi_statements", "schema", "variables")
+
+    def __init__(
+        self, schema: bytes, multi_statements: bool, variables: Mapping[bytes, bytes], lexer: Lexer
+    ) -> None:
+        self.schema = schema
+        self.multi_statements = multi_statements
+        self.variables = variables
+        self.lexer = lexer
+        """Reads statements as the server does in this state."""
+
+    def __repr__(self) -> str:
+        return f"State(schema={self.schema!r}, multi_statements={self.multi_statements}, {dict(self.variables)!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Collation:
+    """One row of SHOW COLLATION."""
+
+    name: bytes
+    character_set: bytes
+
+
+class States:
+    """The states of the sessions of one pool, told apart from the `baseline`.
+
+    `baseline`: each session variable and its value on a fresh connection, as SHOW SESSION VARIABLES gave them.
+    `defaults`: the same as COM_RESET_CONNECTION leaves them, where that differs.
+    `collations`: by the id that a client's handshake carries.
+    """
+
+    def __init__(
+        self,
+        baseline: Mapping[bytes, bytes],
+        collations: Mapping[int, Collation],
+        lexers: Lexers,
+        defaults: Mapping[bytes, bytes] = MappingProxyType({}),
+    ) -> None:
+        self.baseline = baseline
+        self.defaults = defaults
+        self._collations = collations
+        self._lexers = lexers
+        self._known: WeakValueDictionary[tuple[bytes, bool, tuple[tuple[bytes, bytes], ...]], State]
+        self._known = WeakValueDictionary()
+        self.fresh = self.intern(b"", True, {})
+        """The state of a connection that was just opened: no schema, multi-statements allowed."""
+
+    def intern(self, schema: bytes, multi_statements: bool, variables: Mapping[bytes, bytes]) -> State:
+        """Give the one object for this state. `variables` equal to the baseline do not count."""
+        baseline = self.baseline
+        differing = {name: value for name, value in variables.items() if baseline.get(name) != value}
+        key = (schema, multi_statements, tuple(sorted(differing.items())))
+        state = self._known.get(key)
+        if state is None:
+            lexer = self._lexers.choose(
+                differing.get(SQL_MODE, baseline.get(SQL_MODE, b"")),
+                differing.get(CHARACTER_SET_CLIENT, baseline.get(CHARACTER_SET_CLIENT, b"")),
+            )
+            state = State(schema, multi_statements, MappingProxyType(differing), lexer)
+            self._known[key] = state
+        return state
+
+    def of_client(self, schema: bytes, multi_statements: bool, collation_id: int) -> State:
+        """Give the state in which a client begins that asked for `collation_id` in its handshake.
+
+        An id that the server does not have counts as the server's default, as the server itself does it.
+        """
+        collation = self._collations.get(collation_id)
+        variables: dict[bytes, bytes] = dict(self.defaults)
+        if collation is not None:
+            variables = {
+                CHARACTER_SET_CLIENT: collation.character_set,
+                CHARACTER_SET_CONNECTION: collation.character_set,
+                CHARACTER_SET_RESULTS: collation.character_set,
+                COLLATION_CONNECTION: collation.name,
+            }
+        return self.intern(schema, multi_statements, variables)
+
+    def after_reset(self, state: State) -> State:
+        """Give what COM_RESET_CONNECTION makes of `state`: schema and multi-statement option stay."""
+        return self.intern(state.schema, state.multi_statements, self.defaults)
+
+    def with_schema(self, state: State, schema: bytes) -> State:
+        """Give `state` with another schema."""
+        return self.intern(schema, state.multi_statements, state.variables)
+
+    def with_multi_statements(self, state: State, allowed: bool) -> State:
+        """Give `state` with the multi-statement option turned on or off."""
+        return self.intern(state.schema, allowed, state.variables)
+
+    def with_variables(self, state: State, variables: Mapping[bytes, bytes]) -> State:
+        """Give `state` with these variables set."""
+        return self.intern(state.schema, state.multi_statements, {**state.variables, **variables})
+
+    def after_set_names(self, state: State, character_set: bytes) -> State:
+        """Give `state` after SET NAMES `character_set`, whose collation the server does not tell."""
+        names = (CHARACTER_SET_CLIENT, CHARACTER_SET_CONNECTION, CHARACTER_SET_RESULTS)
+        return self.with_variables(state, dict.fromkeys(names, character_set) | {COLLATION_CONNECTION: b""})

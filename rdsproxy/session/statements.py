@@ -1,0 +1,188 @@
+"""What a statement's text tells that no tracker of the server does.
+
+A lexer, not a parser: it looks for the few words whose effect on the session the server keeps to itself
+(docs/architecture.md lists them). The words are searched in the plain bytes first, since almost no statement has
+any; only on a hit are strings and comments taken out and the rest searched again. In doubt a word counts as present:
+the worst that follows is a pin.
+
+Statements of one shape, which differ in letter case and digits only, are looked at once and remembered.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntFlag
+from typing import Final
+
+
+class Trait(IntFlag):
+    """What a statement does, or may do, to its session."""
+
+    NONE = 0
+    USER_VARIABLE = 1
+    """Names a user variable."""
+    LOCK = 2
+    """Takes a lock that no tracker reports: GET_LOCK, FLUSH TABLES WITH READ LOCK, LOCK INSTANCE, BACKUP."""
+    HANDLER = 4
+    """HANDLER ... OPEN."""
+    ROUTINE = 8
+    """CALL, EXECUTE or a compound statement: may do anything."""
+    UNTRACKED_SET = 16
+    """SET ROLE, SET RESOURCE GROUP, SET PROFILING."""
+    XA = 32
+    """A distributed transaction."""
+    SEQUENCE = 64
+    """NEXTVAL and its kin: LASTVAL belongs to the connection."""
+    INSERT_ID = 128
+    """May read or set LAST_INSERT_ID()."""
+    DIAGNOSTICS = 256
+    """Reads what the statement before it left behind: warnings, ROW_COUNT(), FOUND_ROWS()."""
+    COUNTS_ROWS = 512
+    """SQL_CALC_FOUND_ROWS: the statement after it reads FOUND_ROWS()."""
+    SETS = 1024
+    """One plain SET: the variables in its trackers are as it left them."""
+
+
+# Each trait has a word among these. Letter case has been folded.
+_SUSPECTS: Final = (
+    b"@",
+    b"SET",
+    b"LOCK",
+    b"EXPORT",
+    b"BACKUP",
+    b"HANDLER",
+    b"CALL",
+    b"EXECUTE",
+    b"NOT",
+    b"XA",
+    b"NEXTVAL",
+    b"LASTVAL",
+    b"VALUE",
+    b"INSERT_ID",
+    b"IDENTITY",
+    b"WARNINGS",
+    b"ERRORS",
+    b"PROFILE",
+    b"DIAGNOSTICS",
+    b"ROW_COUNT",
+    b"FOUND_ROWS",
+)
+
+_START: Final = rb"(?:^|;)\s*(?:\(\s*)*"
+
+_TRAITS: Final = (
+    # The @ of an account stands behind a quote; that of a variable may stand right behind a keyword.
+    (Trait.USER_VARIABLE, re.compile(rb"(?<![@'`\"])@(?!@)")),
+    (
+        Trait.LOCK,
+        re.compile(
+            rb"\bGET_LOCK\b|\bSERVICE_GET_(?:READ|WRITE)_LOCKS\b|\bFLUSH\b.*\b(?:LOCK|EXPORT)\b|\bLOCK\s+INSTANCE\b"
+            rb"|\bBACKUP\s+(?:STAGE|LOCK)\b",
+            re.DOTALL,
+        ),
+    ),
+    (Trait.HANDLER, re.compile(_START + rb"HANDLER\b")),
+    (Trait.ROUTINE, re.compile(_START + rb"(?:CALL|EXECUTE|BEGIN\s+NOT)\b")),
+    (Trait.UNTRACKED_SET, re.compile(rb"\bSET\s+(?:(?:SESSION|LOCAL)\s+)?(?:ROLE|RESOURCE)\b|\bPROFILING\b")),
+    (Trait.XA, re.compile(_START + rb"XA\b")),
+    (Trait.SEQUENCE, re.compile(rb"\b(?:NEXTVAL|LASTVAL|SETVAL)\b|\b(?:NEXT|PREVIOUS)\s+VALUE\s+FOR\b")),
+    (Trait.INSERT_ID, re.compile(rb"\bLAST_INSERT_ID\b|\bIDENTITY\b")),
+    (
+        Trait.DIAGNOSTICS,
+        re.compile(
+            rb"\bSHOW\b.*\b(?:WARNINGS|ERRORS|PROFILES?)\b|\bDIAGNOSTICS\b"
+            rb"|\b(?:ROW_COUNT|FOUND_ROWS)[\s`\"]*\("
+            rb"|@@[\s`]*(?:(?:SESSION|LOCAL)[\s`]*\.[\s`]*)?(?:WARNING|ERROR)_COUNT\b",
+            re.DOTALL,
+        ),
+    ),
+    (Trait.COUNTS_ROWS, re.compile(rb"\bSQL_CALC_FOUND_ROWS\b")),
+    (Trait.SETS, re.compile(rb"^\s*SET\b(?!\s+STATEMENT\b)[^;]*;?\s*$")),
+)
+
+# What is not code, by how the server reads it: with or without backslash escapes (NO_BACKSLASH_ESCAPES), a double
+# quote around a string or around an identifier (ANSI_QUOTES). A doubled quote reads as two strings side by side,
+# which is the same to us. Quoted identifiers are kept, since `GET_LOCK`() works too; so are executable comments.
+_COMMENT: Final = rb"/\*(?!M?!).*?\*/|#[^\n]*|--(?=[\x00-\x20]|\Z)[^\n]*"
+_SINGLE: Final = {True: rb"'(?:[^'\\]|\\.)*'|", False: rb"'[^']*'|"}
+_DOUBLE: Final = {True: rb'"(?:[^"\\]|\\.)*"|', False: rb'"[^"]*"|'}
+_OPENING: Final = re.compile(rb"/\*M?!0*")
+
+_BACKSLASH_IN_CHARACTERS: Final = frozenset((b"big5", b"cp932", b"gb18030", b"gbk", b"sjis"))
+
+_FOLD: Final = bytes(
+    ord("0") if chr(byte) in "123456789" else byte - 32 if chr(byte) in "abcdefghijklmnopqrstuvwxyz" else byte
+    for byte in range(256)
+)
+
+_REMEMBERED: Final = 4096  # shapes
+_REMEMBERED_SIZE: Final = 2048  # bytes of one shape
+
+
+class Lexer:
+    """Tells the traits of statements that are read in one way, and remembers shapes; serves any number of sessions.
+
+    `plain`: the client's character set has characters whose second byte is a backslash (big5, cp932, gb18030, gbk,
+    sjis), so that the end of a string cannot be found byte by byte: strings are then read as if they were code.
+    """
+
+    def __init__(self, *, ansi_quotes: bool = False, escapes: bool = True, plain: bool = False) -> None:
+        self._known: dict[bytes, Trait] = {}
+        self._plain = plain
+        self._identifiers = b"`\"" if ansi_quotes else b"`"
+        self._not_code = re.compile(
+            _SINGLE[escapes] + _DOUBLE[escapes and not ansi_quotes] + rb"`[^`]*`|" + _COMMENT, re.DOTALL
+        )
+
+    def traits(self, sql: bytes) -> Trait:
+        """Give what `sql` does to its session."""
+        shape = sql.translate(_FOLD)
+        known = self._known.get(shape)
+        if known is not None:
+            return known
+        traits = self._look(shape)
+        if len(shape) <= _REMEMBERED_SIZE:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[shape] = traits
+        return traits
+
+    def _look(self, shape: bytes) -> Trait:
+        if not any(word in shape for word in _SUSPECTS):
+            return Trait.NONE
+        # A statement that changes how the ones behind it are read, and the new kind of string, are read as code.
+        if not (self._plain or b"$$" in shape or (b"SQL_MODE" in shape and b";" in shape)):
+            shape = self._not_code.sub(self._blank, shape)
+        shape = _OPENING.sub(b" ", shape)
+        traits = Trait.NONE
+        for trait, pattern in _TRAITS:
+            if pattern.search(shape):
+                traits |= trait
+        return traits
+
+    def _blank(self, match: re.Match[bytes]) -> bytes:
+        quote = match[0][:1]
+        if quote in self._identifiers:
+            return match[0]
+        return quote * 2 if quote in b"'\"" else b" "
+
+
+class Lexers:
+    """One lexer for each way that statements are read."""
+
+    def __init__(self) -> None:
+        self._lexers: dict[tuple[bool, bool, bool], Lexer] = {}
+
+    def choose(self, sql_mode: bytes, character_set: bytes) -> Lexer:
+        """Give the lexer for a session's `sql_mode` and `character_set_client`."""
+        modes = sql_mode.upper().split(b",")
+        key = (
+            b"ANSI_QUOTES" in modes,
+            b"NO_BACKSLASH_ESCAPES" not in modes,
+            character_set.lower() in _BACKSLASH_IN_CHARACTERS,
+        )
+        lexer = self._lexers.get(key)
+        if lexer is None:
+            ansi_quotes, escapes, plain = key
+            lexer = self._lexers[key] = Lexer(ansi_quotes=ansi_quotes, escapes=escapes, plain=plain)
+        return lexer
