@@ -16,7 +16,8 @@ import pymysql
 import pytest
 from cryptography import x509
 
-from tests.servers import DatabaseServer, MariaDB, User, free_port, make_certificates
+from rdsproxy.demo.mariadb import mariadb_program
+from tests.servers import DatabaseServer, MariaDB, ServerMissingError, User, free_port, make_certificates
 from tests.servers.mysql_install import InstallError, debian_mirror, install_mysql
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ def test_a_life(database: DatabaseServer) -> None:
 
 def test_no_server_is_left_when_the_run_is_killed(mariadb: MariaDB) -> None:
     program = (
-        "import signal; from tests.servers import MariaDB; server = MariaDB(); server.start();"
+        "import signal; from rdsproxy.demo.mariadb import mariadb_program
+from tests.servers import MariaDB; server = MariaDB(); server.start();"
         "print(server.pid, flush=True); signal.pause()"
     )
     # What the killed run leaves in its folder for temporary files goes with that folder.
@@ -149,6 +151,11 @@ def test_no_server_is_left_when_the_run_is_killed(mariadb: MariaDB) -> None:
             ended, _, _ = select.select([server], [], [], 30)
             os.close(server)
     assert ended
+
+
+def test_a_missing_mariadb_is_told_with_what_to_install() -> None:
+    with pytest.raises(ServerMissingError, match="apt-get install mariadb-server-core mariadb-client-core"):
+        mariadb_program("mariadb-that-nobody-has")
 
 
 def test_mysql_comes_from_the_machines_own_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
