@@ -50,7 +50,7 @@ test: $(VENV)/.for-test ## all tests, on MariaDB and MySQL; ARGS="-k name" for s
 	@# What cannot be had here is skipped, with its reason; with CI set that fails.
 	@.ci/packages "the tests" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so mariadb-client=mariadb \
 		nodejs=node npm=npm || [ -z "$${CI:-}" ]
-	@$(BIN)/python -m tests.servers.mysql_install || [ -z "$${CI:-}" ]
+	@$(BIN)/python -m tests.servers || [ -z "$${CI:-}" ]
 	@$(BIN)/python -m pytest -q $(ARGS)
 
 .PHONY: lint

@@ -130,8 +130,7 @@ def test_a_life(database: DatabaseServer) -> None:
 
 def test_no_server_is_left_when_the_run_is_killed(mariadb: MariaDB) -> None:
     program = (
-        "import signal; from rdsproxy.demo.mariadb import mariadb_program
-from tests.servers import MariaDB; server = MariaDB(); server.start();"
+        "import signal; from tests.servers import MariaDB; server = MariaDB(); server.start();"
         "print(server.pid, flush=True); signal.pause()"
     )
     # What the killed run leaves in its folder for temporary files goes with that folder.

@@ -3,9 +3,6 @@
 Debian carries them in its unstable suite only. They are fetched by apt with a state of its own, so
 that the machine's packages and sources stay as they are; apt checks Debian's signature. They need
 unstable's C library, so each program is started through the loader that is unpacked with it.
-
-``python -m tests.servers.mysql_install`` does it from the command line and prints the folder with
-the programs: mysqld, mysql, mysqldump, mysqladmin, mysqlrouter.
 """
 
 from __future__ import annotations
@@ -13,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -166,10 +162,3 @@ def _run(command: Sequence[str]) -> str:
             f"MySQL could not be fetched from Debian (is the network there?): {command[0]}: {said[0]}"
         )
     return done.stdout
-
-
-if __name__ == "__main__":
-    try:
-        print(install_mysql() / "bin")
-    except InstallError as error:
-        sys.exit(f"mysql_install: {error}")
