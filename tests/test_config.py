@@ -305,7 +305,7 @@ def test_an_embedding_application_makes_one_in_python() -> None:
 def test_a_configuration_does_not_change() -> None:
     config = from_dict(MINIMAL)
     with pytest.raises(ValidationError):
-        config.proxy.name = "other"
+        config.proxy.__setattr__("name", "other")
     assert hash(config) == hash(from_dict(MINIMAL))
 
 
