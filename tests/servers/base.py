@@ -51,8 +51,8 @@ class Process:
 class DatabaseServer(Server):
     """A private server in a temporary folder, with TLS, a database ``app`` and an account for it.
 
-    It has ``ca_path`` (what signed its certificate), ``user`` (may do anything in ``app``) and all
-    that ``Server`` has. Its folder vanishes with ``close`` or the end of a ``with`` block.
+    It has ``certificates``, ``ca_path`` (who signed its certificate), ``user`` (may do anything in
+    ``app``) and all that ``Server`` has. Its folder vanishes with ``close`` or the end of a ``with`` block.
     """
 
     default_plugin: ClassVar[str]
@@ -77,6 +77,7 @@ class DatabaseServer(Server):
         self._folder = tempfile.TemporaryDirectory(prefix=f"rdsproxy-{self.kind}-", ignore_cleanup_errors=True)
         directory = Path(self._folder.name)
         files = make_certificates(directory / "tls", tls_names, days=tls_days)
+        self.certificates = files
         self.ca_path = files.ca
         settings = {
             **FAST,
