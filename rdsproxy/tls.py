@@ -79,12 +79,10 @@ def backend_tls(mode: TLSMode, host: str, ca: Path | None = None) -> IOpenSSLCli
     if not mode.startswith("VERIFY_"):
         return _BackendTLS(CertificateOptions(), host, verify=False, identity=None)
     if ca is None:
-        trust = platformTrust()  # type: ignore[no-untyped-call]
+        trust = platformTrust()
     else:
         authorities = map(crypto.X509.from_cryptography, _certificates("target_group.tls.ca", ca))
-        trust = trustRootFromCertificates(  # type: ignore[no-untyped-call]
-            [Certificate(authority) for authority in authorities]  # type: ignore[no-untyped-call]
-        )
+        trust = trustRootFromCertificates([Certificate(authority) for authority in authorities])
     identity = _identity(host) if mode == "VERIFY_IDENTITY" else None
     return _BackendTLS(CertificateOptions(trustRoot=trust), host, verify=True, identity=identity)
 
@@ -117,7 +115,7 @@ class _BackendTLS:
                 reason = self._what_is_wrong(cert, error, depth, bool(ok))
                 if reason is not None and (handshaking := protocol()) is not None:
                     refusal = CertificateRefusedError(f"the database's certificate is refused: {reason}")
-                    handshaking.failVerification(Failure(refusal))  # type: ignore[no-untyped-call]
+                    handshaking.failVerification(Failure(refusal))
                 return reason is None
 
             connection.set_verify(SSL.VERIFY_PEER, check)

@@ -128,7 +128,7 @@ def handshake(server: CertificateOptions, client: IOpenSSLClientConnectionCreato
         # startTLS would write by the clock of the process's own reactor, which can run only once in a process.
         servers = TLSMemoryBIOFactory(server, False, Factory.forProtocol(Server), clock=reactor)
         clients = TLSMemoryBIOFactory(client, True, ClientFactory.forProtocol(lambda: Client(done)), clock=reactor)
-        port = reactor.listenTCP(0, servers, interface="127.0.0.1")  # type: ignore[no-untyped-call]
+        port = reactor.listenTCP(0, servers, interface="127.0.0.1")
         reactor.connectTCP("127.0.0.1", port.getHost().port, clients)
 
     reactor.callWhenRunning(start)

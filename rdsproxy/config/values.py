@@ -63,7 +63,7 @@ def _listen(description: str) -> str:
     The parser gets no reactor: choosing one is up to whoever runs the proxy, and importing it here would choose.
     """
     try:
-        serverFromString(None, description)  # type: ignore[no-untyped-call]
+        serverFromString(None, description)
     except Exception as error:
         # Sockets passed by systemd are known only to the process that systemd starts.
         if isinstance(error, LookupError) and description.startswith("systemd:"):
