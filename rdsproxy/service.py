@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -20,11 +20,13 @@ from rdsproxy.credentials.file import FileCredentials
 from rdsproxy.errors import StartError
 from rdsproxy.frontend.accounts import Accounts
 from rdsproxy.frontend.door import Door
+from rdsproxy.hub import Hub
 from rdsproxy.interfaces import ICredentialProvider
 from rdsproxy.pool.limits import Limits
 from rdsproxy.pool.pool import Pool
 from rdsproxy.protocol.authentication.rsa import RSAKeyPair
 from rdsproxy.tls import backend_tls, proxy_tls
+from rdsproxy.wire import Wires
 
 _log = structlog.get_logger("rdsproxy.service")
 
@@ -45,6 +47,7 @@ class ProxyService(MultiService):
         self._credentials = credentials
         self._pool: Pool | None = None
         self._door: Door | None = None
+        self._wires: Wires | None = None
         self._ports: list[IListeningPort] = []
 
     def privilegedStartService(self) -> None:
@@ -68,14 +71,12 @@ class ProxyService(MultiService):
             credentials = FileCredentials.read(proxy.auth)
         target = group.targets[0]
         mode = group.tls.mode
-        connector = Connector(
-            target.host,
-            target.port,
-            TLSPolicy(backend_tls(mode, target.host, group.tls.ca), required=mode not in ("DISABLED", "PREFERRED")),
-            proxy.init_query,
-            credentials,
-            reactor,
+        client_tls = proxy_tls(proxy.tls) if proxy.tls is not None else None
+        target_tls = TLSPolicy(
+            backend_tls(mode, target.host, group.tls.ca), required=mode not in ("DISABLED", "PREFERRED")
         )
+        wires = Wires(Hub.of(reactor))
+        connector = Connector(target.host, target.port, target_tls, proxy.init_query, credentials, wires, reactor)
         limits = Limits(
             group.max_connections_percent,
             group.max_connections,
@@ -87,11 +88,12 @@ class ProxyService(MultiService):
             pool=pool,
             accounts=Accounts(credentials),
             keys=RSAKeyPair.generate(),
-            tls=proxy_tls(proxy.tls) if proxy.tls is not None else None,
+            tls=client_tls,
             require_tls=proxy.require_tls,
             max_connections=proxy.max_client_connections,
             handshake_timeout=proxy.handshake_timeout,
             idle_timeout=proxy.idle_client_timeout,
+            wires=wires,
             reactor=reactor,
         )
         try:
@@ -100,8 +102,9 @@ class ProxyService(MultiService):
                     self._listen(description, door)
         except StartError:
             self._close_ports()
+            wires.close()
             raise
-        self._pool, self._door = pool, door
+        self._pool, self._door, self._wires = pool, door, wires
         pool.start(PoolKey(next(iter(credentials)).username, found_rows=False))
         _log.info("listening", proxy=proxy.name, listen=[str(port.getHost()) for port in self._ports])
 
@@ -115,20 +118,26 @@ class ProxyService(MultiService):
             reason = error.socketError if isinstance(error, CannotListenError) else error
             raise StartError(f"cannot listen on {description}: {reason}")
 
-    def stopService(self) -> Deferred[Any]:
+    def stopService(self) -> Deferred[None]:
         """Stop listening, send the clients away, close the database connections. Fires when all is closed."""
-        closing: list[Deferred[Any]] = []
-        stopped = super().stopService()
-        if stopped is not None:
-            closing.append(stopped)
-        closing += self._close_ports()
-        if self._door is not None:
-            self._door.close()
-            self._door = None
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool = None
-        return DeferredList(closing, consumeErrors=True)
+        return Deferred.fromCoroutine(self._stop(super().stopService()))
+
+    async def _stop(self, children: Deferred[Any] | None) -> None:
+        door, self._door = self._door, None
+        closing = self._close_ports()
+        if door is not None:
+            assert self._pool is not None
+            assert self._wires is not None
+            pool, wires = self._pool, self._wires
+            self._pool = self._wires = None
+            door.close()
+            pool.stop()
+            await wires.when_empty()
+            wires.close()
+        for port in closing:
+            await port
+        if children is not None:
+            await children
 
     def _close_ports(self) -> list[Deferred[Any]]:
         ports, self._ports = self._ports, []

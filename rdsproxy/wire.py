@@ -1,20 +1,60 @@
-"""A connection whose writes go out at once."""
+"""A connection that is written to at once and read by the hub."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet import tcp, unix
-from twisted.internet.protocol import Protocol
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted.internet.interfaces import IPushProducer
+from rdsproxy.hub import Hub
+
+_READ_SIZE: Final = 1 << 16
+
+
+class Wires:
+    """The connections of one proxy that are not closed yet, and how they are read."""
+
+    def __init__(self, hub: Hub | None) -> None:
+        self.hub = hub
+        self._open: set[Wire] = set()
+        self._emptied: Deferred[None] | None = None
+
+    def add(self, wire: Wire) -> None:
+        """Note a connection that was made."""
+        self._open.add(wire)
+
+    def discard(self, wire: Wire) -> None:
+        """Note a connection that is closed."""
+        self._open.discard(wire)
+        if self._emptied is not None and not self._open:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires when all connections are closed."""
+        emptied: Deferred[None] = Deferred()
+        if self._open:
+            self._emptied = emptied
+        else:
+            emptied.callback(None)
+        return emptied
+
+    def close(self) -> None:
+        """Let go of the reactor."""
+        if self.hub is not None:
+            self.hub.close()
+            self.hub = None
 
 
 @implementer(IPushProducer)
 class Wire(Protocol):
-    """The transport side that clients' and databases' connections share.
+    """What clients' and databases' connections share.
 
     Twisted's `transport.write` sends on the next turn of the reactor: two epoll_ctl calls and one more poll for each
     write. Here the socket is tried first, and only what it does not take is left to the transport (measured: 44
@@ -22,19 +62,75 @@ class Wire(Protocol):
     """
 
     transport: Any
-    _send: Callable[[Any], int] | None = None
-    _backlog = False
     lost = False
     """The connection is closed, or about to be."""
+    _send: Callable[[Any], int] | None = None
+    _recv: Callable[[int], bytes]
+    _backlog = False
+    _hub: Hub | None = None
+    _fd = -1
+    _receive: Callable[[bytes], None]
+    """Takes what the other side sends, according to what is expected."""
+
+    def __init__(self, wires: Wires) -> None:
+        self._wires = wires
 
     def connectionMade(self) -> None:
         """Begin to write at once where the transport is a plain socket."""
         transport = self.transport
-        if isinstance(transport, (tcp.Connection, unix.Server, unix.Client)):
-            if isinstance(transport, tcp.Connection):
+        self._wires.add(self)
+        if isinstance(transport, tcp.Connection):
+            if not isinstance(transport, unix.Server):
                 transport.setTcpNoDelay(True)
             self._send = transport.socket.send
+            self._recv = transport.socket.recv
         transport.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes of the other side."""
+        self._receive(data)
+
+    def join_hub(self) -> None:
+        """Be read by the hub from here on, if there is one and the connection is a plain socket."""
+        hub = self._wires.hub
+        if hub is not None and self._send is not None and not self.lost:
+            self.transport.stopReading()
+            self._hub = hub
+            self._fd = self.transport.fileno()
+            hub.add(self._fd, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = self._recv(_READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._receive(data)
+        else:
+            # Closed or broken. The transport reads the same again, and tells connectionLost which.
+            self._leave_hub()
+            self.transport.startReading()
+
+    def _leave_hub(self) -> None:
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            hub.remove(self._fd)
+
+    def stop_reading(self) -> None:
+        """Take nothing of the other side until `read_again`."""
+        if self._hub is not None:
+            self._hub.remove(self._fd)
+        else:
+            self.transport.pauseProducing()
+
+    def read_again(self) -> None:
+        """End `stop_reading`."""
+        if self._hub is not None:
+            self._hub.add(self._fd, self._readable)
+        elif not self.lost:
+            self.transport.resumeProducing()
 
     def write(self, data: bytes | bytearray) -> None:
         """Send `data` behind everything sent before."""
@@ -49,7 +145,7 @@ class Wire(Protocol):
                 return
             self._backlog = True
             data = data[sent:]
-        elif self._backlog and send is not None:
+        elif self._backlog:
             transport = self.transport
             # Twisted keeps unsent bytes in these two; no public attribute tells that they are empty.
             if not transport.dataBuffer and not transport._tempDataBuffer:
@@ -74,6 +170,7 @@ class Wire(Protocol):
         """Send what is queued, then close."""
         if not self.lost:
             self.lost = True
+            self._leave_hub()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 
@@ -81,8 +178,15 @@ class Wire(Protocol):
         """Close at once; what is queued is dropped."""
         if not self.lost:
             self.lost = True
+            self._leave_hub()
             self.transport.unregisterProducer()
             self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Note that the connection is closed."""
+        self.lost = True
+        self._leave_hub()
+        self._wires.discard(self)
 
     # What the transport calls when the other side reads too slowly, and when it has caught up.
 

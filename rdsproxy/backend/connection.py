@@ -20,7 +20,7 @@ from rdsproxy.protocol.framing import PacketReader, frame
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm, Reply
 from rdsproxy.protocol.results import Result, read_result
 from rdsproxy.session.state import State, States
-from rdsproxy.wire import Wire
+from rdsproxy.wire import Wire, Wires
 
 OWN_FORM: Final = ClientForm(eof=False, track=True, local_files=False)
 """The form of replies to the proxy itself: as the server sends them."""
@@ -63,7 +63,10 @@ class Borrower(Shape):
 class DatabaseConnection(Wire):
     """Opened and logged in by `login.connect`; then its pool lends it."""
 
-    def __init__(self, key: PoolKey, opened: float, on_lost: Callable[[DatabaseConnection, str], None]) -> None:
+    def __init__(
+        self, wires: Wires, key: PoolKey, opened: float, on_lost: Callable[[DatabaseConnection, str], None]
+    ) -> None:
+        super().__init__(wires)
         self.key = key
         self.opened = opened
         """Reactor time, in seconds."""
@@ -84,7 +87,7 @@ class DatabaseConnection(Wire):
         self.idle_since = opened
         """About when it was lent last, as the pool noticed it; reactor time, in seconds."""
         self._on_lost = on_lost
-        self._receive: Callable[[bytes], None] = self._read_packets
+        self._receive = self._read_packets
         self._reader = PacketReader(MAX_OWN_PACKET)
         self._packet: Deferred[bytes] | None = None
         self._questions: deque[_Questions] = deque()
@@ -218,23 +221,10 @@ class DatabaseConnection(Wire):
 
     # -- the transport ---------------------------------------------------------------------------------------------
 
-    def dataReceived(self, data: bytes) -> None:
-        """Hand bytes of the server to whoever waits for them."""
-        self._receive(data)
-
     def _unexpected(self, data: bytes) -> None:
         # A server that closes an idle connection may say why first; whatever it says, nobody waits for it.
         if data:
             self._break("the database spoke without being asked")
-
-    def hold(self) -> None:
-        """Stop reading from the database."""
-        self.transport.pauseProducing()
-
-    def go_on(self) -> None:
-        """Read from the database again."""
-        if not self.lost:
-            self.transport.resumeProducing()
 
     def pauseProducing(self) -> None:
         """The database reads slowly."""
@@ -248,6 +238,7 @@ class DatabaseConnection(Wire):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell everyone who waits."""
+        super().connectionLost(reason)
         why = "the database closed the connection"
         if not reason.check(ConnectionDone, TransportLost, ConnectionAborted):
             why += f": {reason.getErrorMessage()}"

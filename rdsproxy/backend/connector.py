@@ -26,6 +26,7 @@ from rdsproxy.protocol import commands
 from rdsproxy.protocol.responses import Err
 from rdsproxy.session.state import States
 from rdsproxy.session.statements import Lexers
+from rdsproxy.wire import Wires
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds, from the first packet to the first loan
 
@@ -40,8 +41,10 @@ class Connector:
         tls: TLSPolicy,
         init_query: str,
         credentials: ICredentialProvider,
+        wires: Wires,
         reactor: Any,
     ) -> None:
+        self._wires = wires
         self._endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
         self._tls = tls
         self._init_query = init_query
@@ -65,7 +68,7 @@ class Connector:
         credential = self._credentials.lookup(key.user)
         if credential is None:
             raise LoginError("the proxy has no secret for this user", Err(1045, "28000", "no secret"))
-        connection = DatabaseConnection(key, self._reactor.seconds(), on_lost)
+        connection = DatabaseConnection(self._wires, key, self._reactor.seconds(), on_lost)
         await connectProtocol(self._endpoint, connection)
         deadline = self._reactor.callLater(CONNECT_TIMEOUT, connection.time_out)
         try:
@@ -83,6 +86,7 @@ class Connector:
                     pool.learned(key, facts, states)
             connection.states = states
             connection.state = states.fresh
+            connection.join_hub()
         except BaseException:
             connection.abandon()
             raise

@@ -70,6 +70,7 @@ class ClientConnection(Wire):
     """A client, from its first byte to its last."""
 
     def __init__(self, door: Door) -> None:
+        super().__init__(door.wires)
         self.door = door
         self.id = door.next_id()
         self.log: Any = structlog.get_logger("rdsproxy.client").bind(client=self.id)
@@ -79,7 +80,7 @@ class ClientConnection(Wire):
         self.capabilities = 0
         self.charset = 0
         self._peer = "localhost"
-        self._receive: Callable[[bytes], None] = self._wait
+        self._receive = self._wait
         self._reader = PacketReader(MAX_LOGIN_PACKET)
         self._greeting: Greeting | None = None
         self._login: _Login | None = None
@@ -252,6 +253,7 @@ class ClientConnection(Wire):
             return
         self._send_payload(build_ok(Ok(0, 0, cap.SERVER_STATUS_AUTOCOMMIT, 0)))
         self._receive = self._commands
+        self.join_hub()
         self._last_used = self.door.reactor.seconds()
         self._rearm(self.door.idle_timeout, self._check_idle)
         self.log.info("client changed user" if login.change else "client logged in", user=login.user.decode())
@@ -285,10 +287,6 @@ class ClientConnection(Wire):
         return bool(getattr(self.transport, "TLS", False))
 
     # -- commands ------------------------------------------------------------------------------------------------------
-
-    def dataReceived(self, data: bytes) -> None:
-        """Take what the client sent."""
-        self._receive(data)
 
     def _commands(self, data: bytes) -> None:
         relay = self.relay
@@ -459,9 +457,9 @@ class ClientConnection(Wire):
         if held != self._input_held and not self.lost:
             self._input_held = held
             if held:
-                self.transport.pauseProducing()
+                self.stop_reading()
             else:
-                self.transport.resumeProducing()
+                self.read_again()
 
     def fail(self, why: str) -> None:
         """Close: the client can make no sense of what would follow."""
@@ -510,7 +508,7 @@ class ClientConnection(Wire):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Leave nothing of the client behind."""
-        self.lost = True
+        super().connectionLost(reason)
         self._receive = _ignore
         self.door.clients.discard(self)
         if self._timer is not None and self._timer.active():

@@ -12,6 +12,7 @@ from rdsproxy.frontend.accounts import Accounts
 from rdsproxy.frontend.connection import ClientConnection
 from rdsproxy.pool.pool import Pool
 from rdsproxy.protocol.authentication.rsa import RSAKeyPair
+from rdsproxy.wire import Wires
 
 FIRST_ID = 1 << 31
 """Servers count their own connections from 1: a KILL with one of these ids never hits somebody else's."""
@@ -33,9 +34,11 @@ class Door(Factory):
         max_connections: int,
         handshake_timeout: float,
         idle_timeout: float,
+        wires: Wires,
         reactor: Any,
     ) -> None:
         self.pool = pool
+        self.wires = wires
         self.accounts = accounts
         self.keys = keys
         self.tls = tls

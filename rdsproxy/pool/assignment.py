@@ -117,9 +117,17 @@ class Assignment(Generic[Key, Connection, Waiter]):
         shelf.busy += 1
         return True
 
-    def give_back(self, key: Key, connection: Connection, state: object) -> bool:
-        """Note a loan's end. True: somebody may be served now, so ask for a plan."""
+    def give_back(self, key: Key, connection: Connection, state: object) -> Waiter | bool:
+        """End a loan.
+
+        Gives the waiter to whom the connection is lent next, where that is plain; True when a plan must tell who is
+        served; False when nobody waits.
+        """
         shelf = self._shelves[key]
+        if self._waiting and self._waiting == len(shelf.waiting) and self.total <= self.limit:
+            waiter, _ = shelf.waiting.popitem(last=False)
+            self._waiting -= 1
+            return waiter
         shelf.busy -= 1
         shelf.put(connection, state)
         return bool(self._waiting) or self.total > self.limit

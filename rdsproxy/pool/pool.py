@@ -29,6 +29,7 @@ UNUSED: Final = 300.0  # seconds after which RDS Proxy counts a connection as id
 CHECK_INTERVAL: Final = 30.0
 
 TIMED_OUT: Final = Err(9501, "HY000", "Timed-out waiting to acquire database connection")
+SHUTDOWN: Final = Err(1053, "08S01", "Server shutdown in progress")
 REFUSED: Final = Err(
     1045, "28000", "Access denied at the database: it refuses the user name and password of the proxy's secret"
 )
@@ -59,13 +60,27 @@ class Connector(Protocol):
         """Make a connection forget its session, its schema too."""
 
 
-class _Waiter:
-    __slots__ = ("granted", "key", "timeout")
+class Waiter(Protocol):
+    """Whoever waits for a connection. Waits for one at a time."""
 
-    def __init__(self, key: PoolKey, granted: Deferred[DatabaseConnection]) -> None:
-        self.key = key
-        self.granted = granted
-        self.timeout: IDelayedCall | None = None
+    def granted(self, connection: DatabaseConnection) -> None:
+        """Take the connection; its `state` tells what it is set to."""
+
+    def refused(self, err: Err) -> None:
+        """There will be none."""
+
+
+class _Borrowing:
+    """A waiter that is a Deferred."""
+
+    def __init__(self, forget: Callable[[_Borrowing], None]) -> None:
+        self.deferred: Deferred[DatabaseConnection] = Deferred(lambda _: forget(self))
+
+    def granted(self, connection: DatabaseConnection) -> None:
+        self.deferred.callback(connection)
+
+    def refused(self, err: Err) -> None:
+        self.deferred.errback(BorrowError(err))
 
 
 class Pool:
@@ -75,7 +90,10 @@ class Pool:
         self._limits = limits
         self.connector = connector
         self._reactor = reactor
-        self._books: Assignment[PoolKey, DatabaseConnection, _Waiter] = Assignment(1, PARALLEL_LOGINS)
+        self._books: Assignment[PoolKey, DatabaseConnection, Waiter] = Assignment(1, PARALLEL_LOGINS)
+        self._deadlines: dict[Waiter, tuple[float, PoolKey]] = {}
+        """When each waiter is refused, in reactor time; the earliest first."""
+        self._alarm: IDelayedCall | None = None
         self.facts: Facts | None = None
         self.states: dict[PoolKey, States] = {}
         """Known once a connection of the key has been opened."""
@@ -106,9 +124,11 @@ class Pool:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        for key in self._books.keys():  # noqa: SIM118 - not a dict
-            for waiter in self._books.waiters(key):
-                self._fail(waiter, Err(1053, "08S01", "Server shutdown in progress"))
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        for waiter in list(self._deadlines):
+            self._fail(waiter, SHUTDOWN)
         for opening in list(self._opening):
             opening.cancel()
         for connection in list(self._open):
@@ -154,26 +174,57 @@ class Pool:
         """Lend this very connection, if it is idle."""
         return self._books.take_this(key, connection)
 
-    def borrow(self, key: PoolKey, state: State | None) -> Deferred[DatabaseConnection]:
-        """Lend a connection, in `state` if one is idle, otherwise in any state (its `state` tells).
+    def wait(self, waiter: Waiter, key: PoolKey, state: State | None) -> None:
+        """Lend `waiter` a connection, in `state` if one is idle, otherwise in any state.
 
-        Fails with BorrowError. Cancel it when the client has left: it is then forgotten.
+        It is granted or refused now or later, but for a `forget`.
         """
-        waiter = _Waiter(key, Deferred(lambda _: self._forget(waiter)))
+        timeout = self._limits.borrow_timeout
+        self._deadlines[waiter] = (self._reactor.seconds() + timeout, key)
         self._books.wait(key, waiter, state)
         self._act()
-        if not waiter.granted.called:
-            if self._limits.borrow_timeout:
-                waiter.timeout = self._reactor.callLater(self._limits.borrow_timeout, self._fail, waiter, TIMED_OUT)
-            else:
+        if waiter in self._deadlines:
+            if not timeout:
                 self._fail(waiter, TIMED_OUT)
-        return waiter.granted
+            elif self._alarm is None:
+                self._alarm = self._reactor.callLater(timeout, self._time_out)
+
+    def forget(self, waiter: Waiter) -> None:
+        """Let a waiter go, if it waits."""
+        _, key = self._deadlines.pop(waiter, (0.0, None))
+        if key is not None:
+            self._books.forget(key, waiter)
+
+    def borrow(self, key: PoolKey, state: State | None) -> Deferred[DatabaseConnection]:
+        """Do as `wait`. Fails with BorrowError. Cancel it when the client has left: it is then forgotten."""
+        borrowing = _Borrowing(self.forget)
+        self.wait(borrowing, key, state)
+        return borrowing.deferred
 
     def give_back(self, connection: DatabaseConnection) -> None:
         """End a loan. The connection's `state` must be what it is set to."""
         connection.borrower = None
-        if self._books.give_back(connection.key, connection, connection.state):
+        following = self._books.give_back(connection.key, connection, connection.state)
+        if following is True:
             self._act()
+        elif following is not False:
+            del self._deadlines[following]
+            following.granted(connection)
+
+    def _time_out(self) -> None:
+        """Refuse those who have waited long enough. All wait equally long, so one timer serves all."""
+        now = self._reactor.seconds()
+        self._alarm = None
+        while self._deadlines:
+            waiter, (deadline, _) = next(iter(self._deadlines.items()))
+            if deadline > now:
+                self._alarm = self._reactor.callLater(deadline - now, self._time_out)
+                return
+            self._fail(waiter, TIMED_OUT)
+
+    def _fail(self, waiter: Waiter, err: Err) -> None:
+        self.forget(waiter)
+        waiter.refused(err)
 
     def recycle(self, connection: DatabaseConnection) -> Deferred[None]:
         """End a loan whose session has left something behind: clean the connection, or close it."""
@@ -187,17 +238,6 @@ class Pool:
         cleaned.addCallbacks(lambda _: self.give_back(connection), lambda _: connection.discard())
         return cleaned
 
-    def _forget(self, waiter: _Waiter) -> None:
-        self._books.forget(waiter.key, waiter)
-        if waiter.timeout is not None and waiter.timeout.active():
-            waiter.timeout.cancel()
-        waiter.timeout = None
-
-    def _fail(self, waiter: _Waiter, err: Err) -> None:
-        self._forget(waiter)
-        if not waiter.granted.called:
-            waiter.granted.errback(BorrowError(err))
-
     def _act(self) -> None:
         if self._stopped:
             return
@@ -209,10 +249,8 @@ class Pool:
         for key in plan.open:
             self._open_one(key)
         for waiter, connection in plan.lend:
-            if waiter.timeout is not None:
-                waiter.timeout.cancel()
-                waiter.timeout = None
-            waiter.granted.callback(connection)
+            del self._deadlines[waiter]
+            waiter.granted(connection)
 
     # -- opening -------------------------------------------------------------------------------------------------------
 

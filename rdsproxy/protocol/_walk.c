@@ -1,7 +1,37 @@
-/* The compiled twin of walk_python in walk.py, which states what it does. */
+/* The compiled twins of the loops in walk.py, which states what they do. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <string.h>
+
+#define HEADER 4
+#define FULL 0xFFFFFF
+
+static Py_ssize_t
+length_at(const unsigned char *header)
+{
+    return header[0] | header[1] << 8 | header[2] << 16;
+}
+
+/* Step over ordinary whole packets; see walk_python. */
+static Py_ssize_t
+step(unsigned char *bytes, Py_ssize_t *position, Py_ssize_t end, int shift, Py_ssize_t limit)
+{
+    Py_ssize_t walked = 0, at = *position;
+
+    while (walked != limit && end - at > HEADER) {
+        unsigned char *header = bytes + at;
+        Py_ssize_t length = length_at(header);
+        if (length > end - at - HEADER || length == 0 || length == FULL || header[HEADER] >= 0xFE)
+            break;
+        if (shift)
+            header[3] = (unsigned char)(header[3] + shift);
+        at += HEADER + length;
+        walked++;
+    }
+    *position = at;
+    return walked;
+}
 
 static PyObject *
 walk(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -25,25 +55,102 @@ walk(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     if (end > view.len)
         end = view.len;
-    if (position >= 0) {
-        unsigned char *bytes = view.buf;
-        while (walked != limit && end - position > 4) {
-            unsigned char *header = bytes + position;
-            Py_ssize_t length = header[0] | header[1] << 8 | header[2] << 16;
-            if (length > end - position - 4 || length == 0 || length == 0xFFFFFF || header[4] >= 0xFE)
-                break;
-            if (shift & 0xFF)
-                header[3] = (unsigned char)(header[3] + shift);
-            position += 4 + length;
-            walked++;
-        }
-    }
+    if (position >= 0)
+        walked = step(view.buf, &position, end, (int)(shift & 0xFF), limit);
     PyBuffer_Release(&view);
     return Py_BuildValue("nn", position, walked);
 }
 
+static void
+put_eof(unsigned char *out, unsigned char sequence, unsigned warnings, unsigned status)
+{
+    out[0] = 5;
+    out[1] = out[2] = 0;
+    out[3] = sequence;
+    out[4] = 0xFE;
+    out[5] = (unsigned char)warnings;
+    out[6] = (unsigned char)(warnings >> 8);
+    out[7] = (unsigned char)status;
+    out[8] = (unsigned char)(status >> 8);
+}
+
+#define EOF_SIZE 9
+#define OK_SIZE 11         /* an OK of two zeros, status and warnings, with its header */
+#define UNUSUAL 0x4048     /* state changed, cursor exists, more results */
+#define UNSHOWN 0x4008
+
+/* Adapt a reply that is all there and simple; see whole_python. */
+static PyObject *
+whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    const unsigned char *data, *final;
+    unsigned char *out;
+    Py_ssize_t size, position, columns, rows;
+    unsigned status, warnings;
+    long before;
+    int eof;
+    PyObject *result, *pair;
+
+    (void)module;
+    if (count != 3 || !PyBytes_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "whole() takes bytes, eof, status");
+        return NULL;
+    }
+    data = (const unsigned char *)PyBytes_AS_STRING(args[0]);
+    size = PyBytes_GET_SIZE(args[0]);
+    eof = PyObject_IsTrue(args[1]);
+    before = PyLong_AsLong(args[2]);
+    if (eof < 0 || (before == -1 && PyErr_Occurred()))
+        return NULL;
+
+    if (size < OK_SIZE)
+        Py_RETURN_NONE;
+    final = data + size - OK_SIZE;
+    if (length_at(final) != OK_SIZE - HEADER || final[5] || final[6])
+        Py_RETURN_NONE;
+    status = final[7] | final[8] << 8;
+    warnings = final[9] | final[10] << 8;
+    if (status & UNUSUAL)
+        Py_RETURN_NONE;
+    if (size == OK_SIZE) {
+        if (final[4] != 0x00)
+            Py_RETURN_NONE;
+        return Py_BuildValue("Oiin", args[0], (int)status, (int)warnings, (Py_ssize_t)1);
+    }
+    /* A column count of one byte, that many definitions, rows, and an OK in the place of an EOF. */
+    if (final[4] != 0xFE || length_at(data) != 1 || data[4] == 0 || data[4] >= 0xFB)
+        Py_RETURN_NONE;
+    columns = data[4];
+    position = 5;
+    if (step((unsigned char *)data, &position, size - OK_SIZE, 0, columns) != columns)
+        Py_RETURN_NONE;
+    if (!eof) {
+        rows = step((unsigned char *)data, &position, size - OK_SIZE, 0, -1);
+        if (position != size - OK_SIZE)
+            Py_RETURN_NONE;
+        return Py_BuildValue("Oiin", args[0], (int)status, (int)warnings, columns + rows + 2);
+    }
+    result = PyBytes_FromStringAndSize(NULL, size - OK_SIZE + 2 * EOF_SIZE);
+    if (result == NULL)
+        return NULL;
+    out = (unsigned char *)PyBytes_AS_STRING(result);
+    memcpy(out, data, position);
+    put_eof(out + position, (unsigned char)(columns + 2), 0, (unsigned)before & ~UNSHOWN);
+    memcpy(out + position + EOF_SIZE, data + position, size - OK_SIZE - position);
+    position += EOF_SIZE;
+    rows = step(out, &position, size - OK_SIZE + EOF_SIZE, 1, -1);
+    if (position != size - OK_SIZE + EOF_SIZE) {
+        Py_DECREF(result);
+        Py_RETURN_NONE;
+    }
+    put_eof(out + position, (unsigned char)(columns + rows + 3), warnings, status);
+    pair = Py_BuildValue("Niin", result, (int)status, (int)warnings, columns + rows + 2);
+    return pair;
+}
+
 static PyMethodDef methods[] = {
     {"walk", (PyCFunction)(void (*)(void))walk, METH_FASTCALL, "See rdsproxy.protocol.walk."},
+    {"whole", (PyCFunction)(void (*)(void))whole, METH_FASTCALL, "See rdsproxy.protocol.walk."},
     {NULL, NULL, 0, NULL},
 };
 

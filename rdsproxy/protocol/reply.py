@@ -17,7 +17,7 @@ from rdsproxy.protocol.datatypes import read_lenenc_int
 from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, frame, unpack_header
 from rdsproxy.protocol.responses import Err, build_eof, build_ok, parse_ok
-from rdsproxy.protocol.walk import walk
+from rdsproxy.protocol.walk import walk, whole
 
 # What the next packet is.
 FIRST: Final = 0  # OK, ERR, a LOCAL INFILE request or a column count
@@ -122,6 +122,12 @@ class Reply:
         if self._tail:
             data = self._tail + data
             self._tail = b""
+        elif not self.packets and self.state == FIRST and not self.shift:
+            simple = whole(data, self._form.eof, self.status)
+            if simple is not None:
+                out, self.status, self.warnings, self.packets = simple
+                self.state = DONE
+                return out
         end = len(data)
         position = self._left
         if position >= end:
@@ -172,7 +178,7 @@ class Reply:
                     self._refuse_odd(buffer, position, end)
                     break
                 state = self.state = ROWS
-            elif state == DONE or state == UPLOADING:
+            elif state >= DONE:
                 break
             else:
                 if end - position < HEADER_SIZE:
@@ -187,12 +193,12 @@ class Reply:
                     raise ProtocolError("empty packet where the reply should begin")
                 if state == PREPARED and buffer[position + HEADER_SIZE] == 0:
                     # Not worth a state of its own: the two groups of definitions come at once or nearly so.
-                    whole = self._prepared(buffer, position, end, following)
-                    if whole is None:
+                    prepared = self._prepared(buffer, position, end, following)
+                    if prepared is None:
                         break
                     pieces.append(buffer[mark:position])
-                    pieces.append(whole[0])
-                    position = mark = whole[1]
+                    pieces.append(prepared[0])
+                    position = mark = prepared[1]
                 elif state == FIRST and buffer[position + HEADER_SIZE] not in (0x00, 0xFB, 0xFE, 0xFF):
                     self._need = self._column_count(buffer, position, following)
                     self._pending_eof = self._form.eof
@@ -363,9 +369,6 @@ class Reply:
             group, walked = walk(buffer, position, end, shift, count)
             if walked < count:
                 self._refuse_odd(buffer, group, end)
-                if shift:
-                    # The walk has changed sequence ids of bytes that come again: put them back.
-                    walk(buffer, position, group, -shift, walked)
                 return None
             packets += count
             pieces.append(buffer[position:group])

@@ -1,12 +1,26 @@
-"""Step over whole packets that need no look inside: rows and column definitions.
+"""Step over whole packets that need no look inside, and adapt whole replies that hold nothing unusual.
 
-This is the one loop whose length grows with the size of a result, so it has a compiled twin, `_walk`, used when it
-could be built. Both pass the same tests.
+These are the loops whose length grows with the size of a result, and the most common reply of all, so they have
+compiled twins in `_walk`, used when it could be built. Both pass the same tests.
 """
 
 from __future__ import annotations
 
+from struct import Struct
+from typing import Final
+
+from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol.framing import MAX_PAYLOAD, unpack_header
+
+__all__ = ["walk", "walk_python", "whole", "whole_python"]
+
+_OK_SIZE: Final = 11  # an OK of two zeros, status and warnings, with its header
+_UNUSUAL: Final = (
+    cap.SERVER_SESSION_STATE_CHANGED | cap.SERVER_STATUS_CURSOR_EXISTS | cap.SERVER_MORE_RESULTS_EXISTS
+)
+_UNSHOWN: Final = cap.SERVER_SESSION_STATE_CHANGED | cap.SERVER_MORE_RESULTS_EXISTS
+_eof = Struct("<IBHH")
+_ok_end = Struct("<IBHHH")
 
 
 def walk_python(buffer: bytes | bytearray, position: int, end: int, shift: int, limit: int) -> tuple[int, int]:
@@ -29,7 +43,48 @@ def walk_python(buffer: bytes | bytearray, position: int, end: int, shift: int, 
     return position, walked
 
 
+def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, int] | None:
+    """Adapt a reply that is all in `data` and simple: one OK, or one result set, without trackers or insert id.
+
+    `eof`: for a client without DEPRECATE_EOF, for which `status` is shown behind the column definitions. Gives the
+    client's bytes, the final status flags, the warnings, and the number of the server's packets; None for every other
+    reply.
+    """
+    size = len(data)
+    start = size - _OK_SIZE
+    if start < 0:
+        return None
+    head, first, zeros, final_status, warnings = _ok_end.unpack_from(data, start)
+    if head & MAX_PAYLOAD != 7 or zeros or final_status & _UNUSUAL:
+        return None
+    if not start:
+        return (data, final_status, warnings, 1) if first == 0 else None
+    if first != 0xFE or unpack_header(data)[0] & MAX_PAYLOAD != 1 or not 0 < data[4] < 0xFB:
+        return None
+    columns = data[4]
+    after_columns, walked = walk(data, 5, start, 0, columns)
+    if walked != columns:
+        return None
+    rows = bytearray(data[after_columns:start]) if eof else data
+    base = 0 if eof else after_columns
+    reached, counted = walk(rows, base, len(rows) if eof else start, int(eof), -1)
+    if reached != (len(rows) if eof else start):
+        return None
+    packets = columns + counted + 2
+    if not eof:
+        return data, final_status, warnings, packets
+    out = b"".join(
+        (
+            data[:after_columns],
+            _eof.pack(5 | (columns + 2 & 0xFF) << 24, 0xFE, 0, status & ~_UNSHOWN & 0xFFFF),
+            rows,
+            _eof.pack(5 | (packets + 1 & 0xFF) << 24, 0xFE, warnings, final_status),
+        )
+    )
+    return out, final_status, warnings, packets
+
+
 try:
-    from rdsproxy.protocol._walk import walk  # type: ignore[import-not-found,unused-ignore]
+    from rdsproxy.protocol._walk import walk, whole  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
-    walk = walk_python
+    walk, whole = walk_python, whole_python

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-import structlog
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -77,6 +76,7 @@ class Relay:
         self._probe = False
         self._after_ok: Callable[[], None] | None = None
         self._work: Deferred[None] | None = None
+        self._waiting: tuple[bytes, int] | None = None
         self._lost: Err | None = None
         self._upload: UploadReader | None = None
         self._slow_client = False
@@ -105,8 +105,36 @@ class Relay:
                 connection.lend(self)
                 session.borrowed()
                 connection.run(packets, expect, self.form)
-                return
-        self._begin(self._run_slowly(packets, expect, traits))
+            else:
+                self._waiting = (packets, expect)
+                self.pool.wait(self, self.key, session.state)
+        else:
+            self._begin(self._run_slowly(packets, expect, traits))
+
+    def granted(self, connection: DatabaseConnection) -> None:
+        """Run the command that has waited for this connection."""
+        assert self._waiting is not None
+        packets, expect = self._waiting
+        self._waiting = None
+        self.connection = connection
+        connection.lend(self)
+        session = self.session
+        session.borrowed()
+        if connection.state is session.state:
+            connection.run(packets, expect, self.form)
+        else:
+            self._begin(self._restore_and_run(connection, packets, expect))
+
+    def refused(self, err: Err) -> None:
+        """Tell the client that its command could not get a connection."""
+        self._waiting = None
+        self._refuse(err)
+
+    async def _restore_and_run(self, connection: DatabaseConnection, packets: bytes, expect: int) -> None:
+        await self._restore(connection)
+        self._work = None
+        connection.lend(self)
+        connection.run(packets, expect, self.form)
 
     def run_without_reply(self, packets: bytes) -> None:
         """Send a command that the server does not answer, if a connection is held at all."""
@@ -320,7 +348,7 @@ class Relay:
         self._last_connection = connection
         if self._slow_client:
             self._slow_client = False
-            connection.go_on()
+            connection.read_again()
         self._logged_pins = PinReason.NONE
         self.pool.give_back(connection)
 
@@ -449,11 +477,13 @@ class Relay:
         connection, self.connection = self.connection, None
         if work is not None:
             work.cancel()
+        if self._waiting is not None:
+            self.pool.forget(self)
         if connection is None or connection.lost:
             return
         connection.borrower = None
         if self._slow_client:
-            connection.go_on()
+            connection.read_again()
         if self.busy:
             # In mid-reply, or while its state was being changed: nothing is known of it.
             self.pool.discard(connection)
@@ -466,14 +496,14 @@ class Relay:
         """The client does not take its reply fast enough: stop reading it from the database."""
         if self.connection is not None:
             self._slow_client = True
-            self.connection.hold()
+            self.connection.stop_reading()
 
     def client_caught_up(self) -> None:
         """Go on."""
         if self._slow_client:
             self._slow_client = False
             if self.connection is not None:
-                self.connection.go_on()
+                self.connection.read_again()
 
     def pause(self) -> None:
         """The database does not take the client's command fast enough."""
