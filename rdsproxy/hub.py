@@ -1,9 +1,9 @@
 """Reads many sockets at the price of one in the reactor.
 
-The reactor's own dispatch (log context, transport, protocol) costs as much as all the rest of a query: 8 to 10 us of CPU
-on the path that a query and its reply take. So the established, unencrypted connections of a proxy wait in an epoll of
-their own, which is itself one reader in the reactor. Its sockets are read in a tight loop until none has anything left,
-or for a few rounds, so that the reactor's timers and everybody else's connections get their turn.
+The reactor's own dispatch (log context, transport, protocol) costs as much as all the rest of a query: 8 to 10 us of
+CPU on the path that a query and its reply take. So the established, unencrypted connections of a proxy wait in an
+epoll of their own, which is itself one reader in the reactor. Its sockets are read in a tight loop until none has
+anything left, or for a few rounds, so that the reactor's timers and everybody else's connections get their turn.
 
 Where there is no epoll the connections stay with the reactor: slower, otherwise the same.
 """

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
@@ -32,8 +31,7 @@ class ConnectionLostError(Exception):
     """The database closed the connection, or sent what no database sends."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolKey:
+class PoolKey(NamedTuple):
     """Connections of one key are interchangeable."""
 
     user: str

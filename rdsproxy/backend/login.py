@@ -60,7 +60,10 @@ class TLSPolicy:
 
 
 async def log_in(connection: DatabaseConnection, username: str, password: str, tls: TLSPolicy) -> Greeting:
-    """Go from the greeting to the first OK. Raises LoginError, AuthenticationError, ProtocolError, ConnectionLostError."""
+    """Go from the greeting to the first OK.
+
+    Raises LoginError, AuthenticationError, ProtocolError and ConnectionLostError.
+    """
     greeting = Greeting.parse(await connection.packet())
     if greeting.capabilities & _REQUIRED != _REQUIRED:
         raise LoginError(

@@ -172,7 +172,9 @@ class ClientConnection(Wire):
         name = response.attributes.get(b"program_name")
         if name:
             self.log = self.log.bind(program=name.decode("utf-8", "replace"))
-        self._authenticate(response.user, response.database, response.auth_plugin, response.auth_response, self._greeting)
+        self._authenticate(
+            response.user, response.database, response.auth_plugin, response.auth_response, self._greeting
+        )
 
     def _authenticate(
         self, user: bytes, database: bytes | None, plugin: str | None, response: bytes, greeting: Greeting | None
@@ -228,7 +230,7 @@ class ClientConnection(Wire):
 
     def _not_lent(self, failure: Failure) -> None:
         self._waiting = None
-        if failure.check(BorrowError):
+        if isinstance(failure.value, BorrowError):
             self._fail_login("no database connection", failure.value.err)
         elif not failure.check(CancelledError):
             self.log.error("unexpected failure", exc_info=(failure.type, failure.value, failure.getTracebackObject()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 
 from rdsproxy.frontend.accounts import Accounts
@@ -61,7 +60,7 @@ class Door(Factory):
             number = next(self._ids)
         return number
 
-    def buildProtocol(self, addr: object) -> IProtocol | None:
+    def buildProtocol(self, addr: object) -> ClientConnection:
         """Make the connection of one client."""
         return ClientConnection(self)
 

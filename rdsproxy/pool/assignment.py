@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Connection = TypeVar("Connection", bound=Hashable)
-Waiter = TypeVar("Waiter", bound=Hashable)
+Waiter = TypeVar("Waiter")
 
 
 @dataclass(slots=True)
@@ -134,10 +134,11 @@ class Assignment(Generic[Key, Connection, Waiter]):
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    def wait(self, key: Key, waiter: Waiter, state: object) -> None:
-        """Put a waiter at the end of its key's queue."""
+    def wait(self, key: Key, waiter: Waiter, state: object) -> bool:
+        """Put a waiter at the end of its key's queue. True: it may be served now, so ask for a plan."""
         self._shelf(key).waiting[waiter] = state
         self._waiting += 1
+        return self.total < self.limit or any(shelf.idle for shelf in self._shelves.values())
 
     def forget(self, key: Key, waiter: Waiter) -> None:
         """Take a waiter that has left, or was failed, out of the queue."""

@@ -181,8 +181,8 @@ class Pool:
         """
         timeout = self._limits.borrow_timeout
         self._deadlines[waiter] = (self._reactor.seconds() + timeout, key)
-        self._books.wait(key, waiter, state)
-        self._act()
+        if self._books.wait(key, waiter, state):
+            self._act()
         if waiter in self._deadlines:
             if not timeout:
                 self._fail(waiter, TIMED_OUT)

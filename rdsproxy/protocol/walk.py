@@ -85,6 +85,7 @@ def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, 
 
 
 try:
-    from rdsproxy.protocol._walk import walk, whole  # type: ignore[import-not-found,unused-ignore]
+    from rdsproxy.protocol._walk import walk, whole
 except ImportError:
-    walk, whole = walk_python, whole_python
+    walk = walk_python
+    whole = whole_python

@@ -83,10 +83,14 @@ class Relay:
         self._logged_pins = PinReason.NONE
         self._last_connection: DatabaseConnection | None = None
 
-    # -- commands ----------------------------------------------------------------------------------------------------
+    # -- commands -----------------------------------------------------------------------------------------------------
 
     def run(
-        self, packets: bytes, expect: int = FIRST, traits: Trait = Trait.NONE, after_ok: Callable[[], None] | None = None
+        self,
+        packets: bytes,
+        expect: int = FIRST,
+        traits: Trait = Trait.NONE,
+        after_ok: Callable[[], None] | None = None,
     ) -> None:
         """Run a command on the session's connection, or on one lent for it.
 
@@ -215,7 +219,7 @@ class Relay:
         if failure.check(CancelledError):
             return
         connection = self.connection
-        if failure.check(BorrowError):
+        if isinstance(failure.value, BorrowError):
             self.connection = None
             if connection is not None:
                 # A restore that failed half way: begin again from a clean connection.
@@ -240,7 +244,7 @@ class Relay:
         self.busy = False
         self.client.ready()
 
-    # -- replies -----------------------------------------------------------------------------------------------------
+    # -- replies ------------------------------------------------------------------------------------------------------
 
     def replied(self) -> None:
         """The reply is complete, or the server waits for a file."""
@@ -364,7 +368,7 @@ class Relay:
             backend=connection.thread_id,
         )
 
-    # -- uploads -----------------------------------------------------------------------------------------------------
+    # -- uploads ------------------------------------------------------------------------------------------------------
 
     def upload(self, data: bytes) -> bytes | None:
         """Hand on a part of the client's file. Gives None until it has ended, then what came behind it."""
@@ -392,7 +396,7 @@ class Relay:
         self._done()
         return reader.rest
 
-    # -- what the session does besides running statements ----------------------------------------------------------------
+    # -- what the session does besides running statements -------------------------------------------------------------
 
     def reset(self, then: Callable[[], None]) -> None:
         """Do what COM_RESET_CONNECTION does, then call `then`."""
@@ -418,9 +422,9 @@ class Relay:
             return
         self.busy = True
         self._work = Deferred.fromCoroutine(self._borrow())
-        self._work.addCallbacks(self._entered, self._not_entered, (then,), None, (then,))
+        self._work.addCallbacks(lambda _: self._entered(then), lambda failure: self._not_entered(failure, then))
 
-    def _entered(self, _: None, then: Callable[[Err | None], None]) -> None:
+    def _entered(self, then: Callable[[Err | None], None]) -> None:
         self._work = None
         assert self.connection is not None
         self._give_back(self.connection)
@@ -435,14 +439,14 @@ class Relay:
             return
         if connection is not None:
             self.pool.recycle(connection)
-        if failure.check(BorrowError):
+        if isinstance(failure.value, BorrowError):
             then(failure.value.err)
         else:
             if not failure.check(ConnectionLostError):
                 self._log.error("unexpected failure", exc_info=(failure.type, failure.value, None))
             then(errors.LOST)
 
-    # -- ends ----------------------------------------------------------------------------------------------------------
+    # -- ends ---------------------------------------------------------------------------------------------------------
 
     def connection_broken(self, why: str) -> None:
         """The connection on loan is gone."""
@@ -490,7 +494,7 @@ class Relay:
         else:
             self.pool.recycle(connection)
 
-    # -- back-pressure ---------------------------------------------------------------------------------------------------
+    # -- back-pressure ------------------------------------------------------------------------------------------------
 
     def client_slow(self) -> None:
         """The client does not take its reply fast enough: stop reading it from the database."""

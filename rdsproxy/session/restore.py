@@ -19,8 +19,8 @@ _NUMBER: Final = re.compile(rb"-?\d+(?:\.\d+)?")
 _NAME: Final = re.compile(rb"[A-Za-z0-9_.]+")
 
 # The connection's collation is set along with its character set: first that, then the collation.
-_FIRST: Final = (CHARACTER_SET_CLIENT, CHARACTER_SET_CONNECTION, CHARACTER_SET_RESULTS)
-_LAST: Final = (COLLATION_CONNECTION,)
+_FIRST: Final[tuple[bytes, ...]] = (CHARACTER_SET_CLIENT, CHARACTER_SET_CONNECTION, CHARACTER_SET_RESULTS)
+_LAST: Final[tuple[bytes, ...]] = (COLLATION_CONNECTION,)
 
 
 def plan(current: State, wanted: State, states: States) -> list[bytes] | None:
