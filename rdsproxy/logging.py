@@ -99,7 +99,7 @@ def _fields(event: LogEvent) -> dict[str, Any]:
     if failure is None:
         return {**fields, "event": formatEvent(event)}
     # The text that twisted.python.log.err makes repeats the traceback.
-    text = (event.get("why") or "Unhandled Error") if "log_legacy" in event else formatEvent(event)
+    text = (event.get("why") or "Unhandled Error") if "isError" in event else formatEvent(event)
     return {**fields, "event": text, "exception": failure.getTraceback().rstrip()}
 
 

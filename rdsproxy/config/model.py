@@ -106,7 +106,7 @@ class ProxySettings(Settings):
     init_query: Annotated[str, Field(repr=False)] = ""
     """SQL run on each new database connection; several statements may be separated by `;`."""
     endpoints: Annotated[tuple[EndpointSettings, ...], *at_least_one]
-    auth: Annotated[tuple[AuthSettings, ...], *at_least_one, Field(max_length=200)]
+    auth: Annotated[tuple[AuthSettings, ...], Field(max_length=200), *at_least_one]
 
     @field_validator("require_tls")
     @classmethod
@@ -175,7 +175,8 @@ class TargetGroupSettings(Settings):
     """Share of the target's `max_connections` that may stay open unused, in percent; at most, and by default half
     of, `max_connections_percent`."""
     connection_borrow_timeout: Annotated[Seconds, Field(ge=0, le=300)] = 120
-    """Seconds that a statement waits for a database connection before error 9501; 0: not at all."""
+    """Seconds that a statement waits for a database connection before error 9501; 0: an error at once unless one
+    is free."""
     session_pinning_filters: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(no_filters)] = ()
     """Must be empty in this version."""
     tls: TargetTLSSettings = TargetTLSSettings()
