@@ -75,7 +75,7 @@ put_eof(unsigned char *out, unsigned char sequence, unsigned warnings, unsigned 
 }
 
 #define EOF_SIZE 9
-#define OK_SIZE 11         /* an OK of two zeros, status and warnings, with its header */
+#define OK_SIZE 11         /* an OK of small numbers, without insert id, with its header */
 #define UNUSUAL 0x4048     /* state changed, cursor exists, more results */
 #define UNSHOWN 0x4008
 
@@ -106,19 +106,19 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (size < OK_SIZE)
         Py_RETURN_NONE;
     final = data + size - OK_SIZE;
-    if (length_at(final) != OK_SIZE - HEADER || final[5] || final[6])
+    if (length_at(final) != OK_SIZE - HEADER || final[6])
         Py_RETURN_NONE;
     status = final[7] | final[8] << 8;
     warnings = final[9] | final[10] << 8;
     if (status & UNUSUAL)
         Py_RETURN_NONE;
     if (size == OK_SIZE) {
-        if (final[4] != 0x00)
+        if (final[4] != 0x00 || final[5] >= 0xFB)
             Py_RETURN_NONE;
         return Py_BuildValue("Oiin", args[0], (int)status, (int)warnings, (Py_ssize_t)1);
     }
     /* A column count of one byte, that many definitions, rows, and an OK in the place of an EOF. */
-    if (final[4] != 0xFE || length_at(data) != 1 || data[4] == 0 || data[4] >= 0xFB)
+    if (final[4] != 0xFE || final[5] || length_at(data) != 1 || data[4] == 0 || data[4] >= 0xFB)
         Py_RETURN_NONE;
     columns = data[4];
     position = 5;

@@ -7,6 +7,7 @@ Source: page_protocol_basic_ok_packet, ..._err_packet, ..._eof_packet of the MyS
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -109,10 +110,12 @@ def build_eof(warnings: int, status: int) -> bytes:
     return b"\xfe" + warnings.to_bytes(2, "little") + status.to_bytes(2, "little")
 
 
-def parse_changes(block: bytes) -> list[tuple[int, bytes, bytes]]:
+@lru_cache(maxsize=512)
+def parse_changes(block: bytes) -> tuple[tuple[int, bytes, bytes], ...]:
     """Read a session-track block: (kind, name, value) for each change.
 
     `name` is empty except for variables; the value of TRACK_STATE_CHANGE is b"1". Raises ProtocolError.
+    Remembers: each transaction of a workload brings the same few blocks.
     """
     changes = []
     position = 0
@@ -128,4 +131,4 @@ def parse_changes(block: bytes) -> list[tuple[int, bytes, bytes]]:
         else:
             value, _ = read_lenenc_bytes(data, 0)
         changes.append((kind, name, value))
-    return changes
+    return tuple(changes)

@@ -14,13 +14,13 @@ from rdsproxy.protocol.framing import MAX_PAYLOAD, unpack_header
 
 __all__ = ["walk", "walk_python", "whole", "whole_python"]
 
-_OK_SIZE: Final = 11  # an OK of two zeros, status and warnings, with its header
+_OK_SIZE: Final = 11  # an OK of small numbers, without insert id, with its header
 _UNUSUAL: Final = (
     cap.SERVER_SESSION_STATE_CHANGED | cap.SERVER_STATUS_CURSOR_EXISTS | cap.SERVER_MORE_RESULTS_EXISTS
 )
 _UNSHOWN: Final = cap.SERVER_SESSION_STATE_CHANGED | cap.SERVER_MORE_RESULTS_EXISTS
 _eof = Struct("<IBHH")
-_ok_end = Struct("<IBHHH")
+_ok_end = Struct("<IBBBHH")
 
 
 def walk_python(buffer: bytes | bytearray, position: int, end: int, shift: int, limit: int) -> tuple[int, int]:
@@ -54,12 +54,12 @@ def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, 
     start = size - _OK_SIZE
     if start < 0:
         return None
-    head, first, zeros, final_status, warnings = _ok_end.unpack_from(data, start)
-    if head & MAX_PAYLOAD != 7 or zeros or final_status & _UNUSUAL:
+    head, first, affected, insert_id, final_status, warnings = _ok_end.unpack_from(data, start)
+    if head & MAX_PAYLOAD != 7 or insert_id or final_status & _UNUSUAL:
         return None
     if not start:
-        return (data, final_status, warnings, 1) if first == 0 else None
-    if first != 0xFE or unpack_header(data)[0] & MAX_PAYLOAD != 1 or not 0 < data[4] < 0xFB:
+        return (data, final_status, warnings, 1) if first == 0 and affected < 0xFB else None
+    if first != 0xFE or affected or unpack_header(data)[0] & MAX_PAYLOAD != 1 or not 0 < data[4] < 0xFB:
         return None
     columns = data[4]
     after_columns, walked = walk(data, 5, start, 0, columns)

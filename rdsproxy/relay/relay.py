@@ -259,18 +259,20 @@ class Relay:
                 self.client.begin_upload()
             return
         session = self.session
-        session.status = reply.status
+        if reply.insert_id:
+            session.insert_id_moved = True
         if (
-            not reply.status & IN_TRANSACTION
-            and reply.changes is None
+            reply.changes is None
             and not reply.failed
-            and not reply.insert_id
             and not session.pins
             and not self._traits
             and self._after_ok is None
-            and not session.insert_id_moved
+            and (not session.insert_id_moved or (session.insert_id_here and reply.status & IN_TRANSACTION))
         ):
-            self._give_back(connection)
+            # Nothing to learn but whether the transaction goes on.
+            session.status = reply.status
+            if not reply.status & IN_TRANSACTION:
+                self._give_back(connection)
             self._done()
             return
         self._learn(connection)
@@ -289,8 +291,6 @@ class Relay:
             self._probe = True
         elif self._after_ok is not None:
             self._after_ok()
-        if reply.insert_id:
-            session.insert_id_moved = True
         self._settle()
 
     def _settle(self) -> None:
