@@ -1,0 +1,1 @@
+"""Benchmarks on loopback: ``python -m tests.bench`` (``make bench``); how to read them: docs/benchmarks.md."""
