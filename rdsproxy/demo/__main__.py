@@ -39,10 +39,11 @@ def main() -> int:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone_in(folder), _database(folder) as database:
+            ca = certificate_authority(folder)
             port = _proxy_port(options.port)
             with _proxy(configuration(folder, port, database)) as proxy:
                 _wait_until_listening(proxy, port)
-                _say(_how_to_connect(port, password(folder), certificate_authority(folder)))
+                _say(_how_to_connect(port, password(folder), ca))
                 proxy.wait()
                 return proxy.returncode or 1  # it should not end by itself
     except (ServerError, OSError) as error:
