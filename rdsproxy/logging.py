@@ -87,19 +87,22 @@ class _Fields(dict[str, Any]):
 
 def _fields(event: LogEvent) -> dict[str, Any]:
     """What to write of *event*, in order."""
+    namespace = event.get("log_namespace")
     fields = {
         "timestamp": datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds"),
         "level": _LEVELS.get(event.get("log_level"), "info"),
-        "logger": event.get("log_namespace"),
+        "logger": "twisted" if namespace == "log_legacy" else namespace,
     }
     ours = event.get("structlog")
     if isinstance(ours, _Fields):
         return {**fields, "event": ours.get("event"), **ours}
-    failure = event.get("log_failure")
-    if failure is None:
+    if "log_failure" in event:
+        failure, text = event["log_failure"], formatEvent(event)
+    elif event.get("isError") and "failure" in event:
+        # From twisted.python.log.err, whose formatted text would repeat the traceback.
+        failure, text = event["failure"], event.get("why") or "Unhandled Error"
+    else:
         return {**fields, "event": formatEvent(event)}
-    # The text that twisted.python.log.err makes repeats the traceback.
-    text = (event.get("why") or "Unhandled Error") if "isError" in event else formatEvent(event)
     return {**fields, "event": text, "exception": failure.getTraceback().rstrip()}
 
 

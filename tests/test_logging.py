@@ -81,6 +81,12 @@ def test_events_of_twisted_have_the_same_form(stream: io.StringIO) -> None:
     assert fields == {"level": "warning", "logger": "twisted.internet", "event": "port 3307 is odd"}
 
 
+def test_events_of_old_twisted_have_a_logger_too(stream: io.StringIO) -> None:
+    legacy_log.msg("factory starting")
+    fields = only_line(stream)
+    assert (fields["level"], fields["logger"], fields["event"]) == ("info", "twisted", "factory starting")
+
+
 def test_a_traceback_is_one_field(stream: io.StringIO) -> None:
     try:
         raise ValueError("broken")
