@@ -128,6 +128,8 @@ def parse_changes(block: bytes) -> tuple[tuple[int, bytes, bytes], ...]:
             value, _ = read_lenenc_bytes(data, inner)
         elif kind == TRACK_GTIDS:
             value = data[1:]
+        elif kind == TRACK_STATE_CHANGE:
+            value = data  # one character, without a length of its own
         else:
             value, _ = read_lenenc_bytes(data, 0)
         changes.append((kind, name, value))

@@ -284,8 +284,10 @@ class Relay:
         try:
             session.learn(reply.status, reply.changes, self._traits)
         except ProtocolError as error:
-            connection.abort()
-            self.connection_broken(str(error))
+            # The client has its reply, but what the session has become is not known.
+            self.connection = None
+            self.pool.discard(connection)
+            self.client.fail(f"unreadable session trackers: {error}")
             return
         if reply.failed:
             self._probe = True
