@@ -75,7 +75,7 @@ class ProxyService(MultiService):
         target_tls = TLSPolicy(
             backend_tls(mode, target.host, group.tls.ca), required=mode not in ("DISABLED", "PREFERRED")
         )
-        wires = Wires(Hub.of(reactor))
+        wires = Wires(Hub.of(reactor), reactor)
         connector = Connector(target.host, target.port, target_tls, proxy.init_query, credentials, wires, reactor)
         limits = Limits(
             group.max_connections_percent,
@@ -105,7 +105,7 @@ class ProxyService(MultiService):
             wires.close()
             raise
         self._pool, self._door, self._wires = pool, door, wires
-        pool.start(PoolKey(next(iter(credentials)).username, found_rows=False))
+        pool.start([PoolKey(credential.username, found_rows=False) for credential in credentials])
         _log.info("listening", proxy=proxy.name, listen=[str(port.getHost()) for port in self._ports])
 
     def _listen(self, description: str, door: Door) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -15,13 +15,15 @@ from zope.interface import implementer
 from rdsproxy.hub import Hub
 
 _READ_SIZE: Final = 1 << 16
+_LINGER: Final = 5.0  # seconds
 
 
 class Wires:
     """The connections of one proxy that are not closed yet, and how they are read."""
 
-    def __init__(self, hub: Hub | None) -> None:
+    def __init__(self, hub: Hub | None, reactor: Any) -> None:
         self.hub = hub
+        self.reactor = reactor
         self._open: set[Wire] = set()
         self._emptied: Deferred[None] | None = None
 
@@ -69,6 +71,7 @@ class Wire(Protocol):
     _backlog = False
     _hub: Hub | None = None
     _fd = -1
+    _linger: IDelayedCall | None = None
     _receive: Callable[[bytes], None]
     """Takes what the other side sends, according to what is expected."""
 
@@ -173,6 +176,9 @@ class Wire(Protocol):
             self._leave_hub()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
+            if self._send is None or self._backlog:
+                # TLS waits for the other side to agree, what is queued for it to read: not for ever.
+                self._linger = self._wires.reactor.callLater(_LINGER, self.transport.abortConnection)
 
     def abort(self) -> None:
         """Close at once; what is queued is dropped."""
@@ -186,6 +192,8 @@ class Wire(Protocol):
         """Note that the connection is closed."""
         self.lost = True
         self._leave_hub()
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
         self._wires.discard(self)
 
     # What the transport calls when the other side reads too slowly, and when it has caught up.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
+from twisted.internet.interfaces import IStreamClientEndpoint
 
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
 from rdsproxy.backend.login import (
@@ -45,7 +47,7 @@ class Connector:
         reactor: Any,
     ) -> None:
         self._wires = wires
-        self._endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
+        self._endpoint = _endpoint(reactor, host, port)
         self._tls = tls
         self._init_query = init_query
         self._credentials = credentials
@@ -101,14 +103,20 @@ class Connector:
 
     async def _reset(self, connection: DatabaseConnection) -> None:
         assert self._facts is not None
-        results = await connection.ask(
-            [
-                commands.RESET_CONNECTION_PACKET,
-                commands.set_option(multi_statements=True),
-                *setup_packets(self._facts.tracked, self._init_query),
-                commands.query(b"SELECT DATABASE()"),
-            ]
-        )
+        # Nobody waits for most of these: a server that does not answer must not keep the connection for ever.
+        deadline = self._reactor.callLater(CONNECT_TIMEOUT, connection.time_out)
+        try:
+            results = await connection.ask(
+                [
+                    commands.RESET_CONNECTION_PACKET,
+                    commands.set_option(multi_statements=True),
+                    *setup_packets(self._facts.tracked, self._init_query),
+                    commands.query(b"SELECT DATABASE()"),
+                ]
+            )
+        finally:
+            if deadline.active():
+                deadline.cancel()
         err = first_error(results)
         if err is not None:
             raise LoginError(f"a reset connection could not be set up: {err.code}", err)
@@ -132,3 +140,14 @@ class Connector:
             [commands.set_option(multi_statements=True), *setup_packets(self._facts.tracked, self._init_query)],
         )
         connection.state = connection.states.fresh
+
+
+def _endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
+    # Only a name needs the resolver, and with it the reactor's thread pool.
+    kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
+    endpoint: IStreamClientEndpoint = kind(reactor, host, port, timeout=CONNECT_TIMEOUT)
+    return endpoint

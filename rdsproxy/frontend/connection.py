@@ -57,7 +57,6 @@ CAPABILITIES: Final = (
 MAX_LOGIN_PACKET: Final = 1 << 16  # bytes; an IAM token is about 1 KB, connection attributes at most 64 KB
 MAX_WAITING: Final = 1 << 18  # bytes read ahead of a command that is under way
 
-TOO_MANY: Final = Err(1040, "08004", "Too many connections")
 TLS_REQUIRED: Final = Err(3159, "HY000", "This RDS Proxy requires TLS connections.")
 TOO_SLOW: Final = Err(1159, "08S01", "Got timeout reading communication packets: the login took too long")
 INACTIVE: Final = Err(
@@ -106,7 +105,7 @@ class ClientConnection(Wire):
         if len(door.clients) >= door.max_connections:
             self.log.warning("client refused", reason="max_client_connections")
             self._receive = _ignore
-            self.send_error(TOO_MANY, 0)
+            self.send_error(Err(1040, "HY000", f"Number simultaneous connections exceeded ({door.max_connections})"), 0)
             self.close()
             return
         door.clients.add(self)
@@ -494,9 +493,11 @@ class ClientConnection(Wire):
     def shut_down(self) -> None:
         """The proxy stops."""
         self._receive = _ignore
-        if self.relay is None or not self.relay.busy:
+        if self.relay is not None and self.relay.busy:
+            self.abort()
+        else:
             self.send_error(SHUTDOWN, 0)
-        self.abort()
+            self.close()
 
     def pauseProducing(self) -> None:
         """The client reads slowly."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from typing import Any, Final, Protocol
 
 import structlog
@@ -104,15 +105,21 @@ class Pool:
         self._open: set[DatabaseConnection] = set()
         self._retry: IDelayedCall | None = None
         self._retry_after = FIRST_RETRY
+        self._scouts: Iterator[PoolKey] = iter(())
         self._sweep = LoopingCall(self.close_unused)
         self._sweep.clock = reactor
         self._stopped = False
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    def start(self, key: PoolKey) -> None:
-        """Begin by opening one connection of `key`, which learns what the target is."""
+    def start(self, keys: Sequence[PoolKey]) -> None:
+        """Begin by opening one connection, which learns what the target is: of the first key that can log in."""
         self._sweep.start(CHECK_INTERVAL, now=False)
+        self._scouts = cycle(keys)
+        self._scout()
+
+    def _scout(self) -> None:
+        key = next(self._scouts)
         self._books.begin_opening(key)
         self._open_one(key)
 
@@ -277,6 +284,10 @@ class Pool:
             # Waiting would not help: this user's secret is not what the database has.
             for waiter in self._books.waiters(key):
                 self._fail(waiter, REFUSED)
+            if self.facts is not None:
+                # One user's bad secret is no reason to hold back the others.
+                self._act()
+                return
         elif not failure.check(LoginError, ConnectionLostError, ProtocolError, ConnectError, ConnectionDone, OSError):
             _log.error("unexpected failure", exc_info=(failure.type, error, failure.getTracebackObject()))
         self._back_off()
@@ -292,9 +303,7 @@ class Pool:
         self._retry = None
         self._books.opening_limit = PARALLEL_LOGINS
         if self.facts is None and not self._books.total:
-            key = next(iter(self._books.keys()))
-            self._books.begin_opening(key)
-            self._open_one(key)
+            self._scout()
         self._act()
 
     # -- closing -------------------------------------------------------------------------------------------------------

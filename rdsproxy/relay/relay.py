@@ -100,20 +100,26 @@ class Relay:
         self.busy = True
         self._traits = traits
         self._after_ok = after_ok
-        connection = self.connection
-        if connection is None and not traits and self._lost is None:
-            session = self.session
-            connection = self.pool.take(self.key, session.state)
+        session = self.session
+        if not traits and self._lost is None:
+            connection = self.connection
             if connection is not None:
-                self.connection = connection
-                connection.lend(self)
-                session.borrowed()
-                connection.run(packets, expect, self.form)
-            else:
-                self._waiting = (packets, expect)
-                self.pool.wait(self, self.key, session.state)
-        else:
-            self._begin(self._run_slowly(packets, expect, traits))
+                if session.insert_id_here or not session.lasting_pins:
+                    session.pins &= ~PinReason.COUNTED_ROWS
+                    connection.run(packets, expect, self.form)
+                    return
+            elif not session.pins:
+                connection = self.pool.take(self.key, session.state)
+                if connection is not None:
+                    self.connection = connection
+                    connection.lend(self)
+                    session.borrowed()
+                    connection.run(packets, expect, self.form)
+                else:
+                    self._waiting = (packets, expect)
+                    self.pool.wait(self, self.key, session.state)
+                return
+        self._begin(self._run_slowly(packets, expect, traits))
 
     def granted(self, connection: DatabaseConnection) -> None:
         """Run the command that has waited for this connection."""
@@ -166,24 +172,27 @@ class Relay:
                     self._refuse(errors.DIAGNOSTICS_GONE)
                     return
             else:
-                await self._borrow()
+                # A session that has run nothing yet must not read what another one left behind.
+                await self._borrow(clean=bool(traits & Trait.DIAGNOSTICS))
         connection = self.connection
         assert connection is not None
-        if traits & (Trait.INSERT_ID | Trait.ROUTINE) and not session.insert_id_here:
+        session.sent(traits)
+        if not session.insert_id_here and (session.insert_id_moved or session.lasting_pins):
             await self._check(connection, [commands.query(b"SET last_insert_id=%d" % session.insert_id)])
             session.insert_id_here = True
-        session.sent(traits)
         connection.lend(self)
         self._work = None
         connection.run(packets, expect, self.form)
 
-    async def _borrow(self) -> None:
-        """Hold a connection in the session's state."""
+    async def _borrow(self, clean: bool = False) -> None:
+        """Hold a connection in the session's state; `clean`: one that has forgotten all other sessions."""
         session = self.session
         connection = await self.pool.borrow(self.key, session.state)
         self.connection = connection
         connection.lend(self)
         session.borrowed()
+        if clean:
+            await self.pool.connector.reset(connection)
         if connection.state is not session.state:
             await self._restore(connection)
 
@@ -341,6 +350,9 @@ class Relay:
 
     def _probed(self, result: Result) -> None:
         self.session.learn(result.status, result.changes, Trait.NONE)
+        if self.connection is not None:
+            # The one question that leaves the diagnostics of the statement before it alone.
+            self.connection.last_borrower = self
 
     def _answered(self, names: list[bytes], result: Result) -> None:
         self.session.answered({name: value or b"" for name, value in zip(names, result.rows[0], strict=True)})
