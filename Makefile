@@ -28,7 +28,7 @@ $(BIN)/python:
 	@echo "rdsproxy: making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-# Two stamps: whoever only wants to run it does not wait for the tools of the tests.
+# Two stamps: one who only wants to run it does not wait for the tools of the tests.
 $(VENV)/.for-run: setup.cfg setup.py $(wildcard rdsproxy/protocol/*.c) | $(BIN)/python
 	@$(PIP_INSTALL) .
 	@touch $@
@@ -43,20 +43,27 @@ venv: $(VENV)/.for-test ## make .venv, with what run, test and lint need
 .PHONY: run
 run: $(VENV)/.for-run ## a private MariaDB and the proxy before it, until Ctrl-C (both under ./var)
 	@.ci/packages "make run" mariadb-server-core=mariadbd mariadb-client-core=mariadb
-	@$(BIN)/python -m rdsproxy.demo $(ARGS)
+	@$(BIN)/python -m rdsproxy.demo $(RUN_ARGS)
 
 .PHONY: test
-test: $(VENV)/.for-test ## all tests, on MariaDB and MySQL; ARGS="-k name" for some
+test: $(VENV)/.for-test ## all tests, on MariaDB and MySQL; TEST_ARGS="-k name" for some
 	@# What cannot be had here is skipped, with its reason; with CI set that fails.
 	@.ci/packages "the tests" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so mariadb-client=mariadb \
 		nodejs=node npm=npm || [ -z "$${CI:-}" ]
 	@$(BIN)/python -m tests.servers || [ -z "$${CI:-}" ]
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q $(TEST_ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.for-test ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy rdsproxy tests twisted/plugins
+
+.PHONY: bench
+bench: $(VENV)/.for-test ## measure beside no proxy, HAProxy and MySQL Router; BENCH_ARGS=--help says what can be chosen
+	@.ci/packages "the benchmarks" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so \
+		haproxy=haproxy sysbench=sysbench || true
+	@$(BIN)/python -m tests.servers || true
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 .PHONY: clean
 clean: ## delete what the other targets made, but for packages and the cache in ~/.cache/rdsproxy

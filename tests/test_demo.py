@@ -59,8 +59,9 @@ class Demo:
     def rest(self) -> int:
         """Read the rest of what it says and return its exit status."""
         assert self.process.stdout is not None
-        with self.process.stdout as output:
-            self.said += output.read()
+        if not self.process.stdout.closed:
+            with self.process.stdout as output:
+                self.said += output.read()
         return self.process.wait()
 
     def stop(self, number: signal.Signals) -> int:

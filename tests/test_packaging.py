@@ -59,10 +59,15 @@ def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_has_every_module_the_marker_and_the_plugin_and_nothing_else(dist: Path) -> None:
     source = dist / "source"
-    modules = {str(file.relative_to(source)) for file in source.glob("rdsproxy/**/*.py")}
+    files = {
+        str(file.relative_to(source)) for pattern in ("*.py", "*.pyi", "py.typed") for file in source.rglob(pattern)
+    }
+    files -= {"setup.py"}
     names = wheel_contents(dist)
     compiled = {name for name in names if name.endswith(".so")}
-    assert names - compiled == modules | {"rdsproxy/py.typed", "twisted/plugins/rdsproxy_plugin.py"}
+    assert "rdsproxy/py.typed" in names
+    assert "twisted/plugins/rdsproxy_plugin.py" in names
+    assert names - compiled == files
     assert [name.partition(".")[0] for name in compiled] == ["rdsproxy/protocol/_walk"]
 
 
