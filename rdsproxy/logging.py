@@ -16,6 +16,7 @@ from typing import Any, Literal, TextIO
 
 import structlog
 from twisted.logger import FileLogObserver, ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from twisted.python.failure import Failure
 
 Form = Literal["json", "text"]
 
@@ -130,3 +131,8 @@ def _is_terminal(stream: TextIO) -> bool:
     # Twisted's LogFile, which is no TextIO in all respects, has no isatty.
     isatty = getattr(stream, "isatty", None)
     return bool(isatty and isatty())
+
+
+def log_unexpected(log: Any, failure: Failure) -> None:
+    """Log a failure that nothing in the proxy foresaw, with its traceback."""
+    log.error("unexpected failure", exc_info=(failure.type, failure.value, failure.getTracebackObject()))

@@ -93,6 +93,7 @@ class ProxyService(MultiService):
             max_connections=proxy.max_client_connections,
             handshake_timeout=proxy.handshake_timeout,
             idle_timeout=proxy.idle_client_timeout,
+            debug=proxy.debug_logging,
             wires=wires,
             reactor=reactor,
         )

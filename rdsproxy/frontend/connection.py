@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from rdsproxy.backend.connection import PoolKey
 from rdsproxy.frontend.commands import HANDLERS
+from rdsproxy.logging import log_unexpected
 from rdsproxy.pool.pool import TIMED_OUT, BorrowError
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands
@@ -72,7 +73,8 @@ class ClientConnection(Wire):
         super().__init__(door.wires)
         self.door = door
         self.id = door.next_id()
-        self.log: Any = structlog.get_logger("rdsproxy.client").bind(client=self.id)
+        self._log: Any = None
+        self._program = b""
         self.relay: Relay | None = None
         self.secure = False
         """TLS or a Unix socket."""
@@ -168,9 +170,7 @@ class ClientConnection(Wire):
         if self.door.require_tls and not self.secure:
             self._fail_login("without TLS", TLS_REQUIRED)
             return
-        name = response.attributes.get(b"program_name")
-        if name:
-            self.log = self.log.bind(program=name.decode("utf-8", "replace"))
+        self._program = response.attributes.get(b"program_name", b"")
         self._authenticate(
             response.user, response.database, response.auth_plugin, response.auth_response, self._greeting
         )
@@ -232,7 +232,7 @@ class ClientConnection(Wire):
         if isinstance(failure.value, BorrowError):
             self._fail_login("no database connection", failure.value.err)
         elif not failure.check(CancelledError):
-            self.log.error("unexpected failure", exc_info=(failure.type, failure.value, failure.getTracebackObject()))
+            log_unexpected(self.log, failure)
             self._fail_login("internal error", errors.INTERNAL)
 
     def _enter(self, login: _Login, key: PoolKey) -> None:
@@ -243,7 +243,7 @@ class ClientConnection(Wire):
             track=bool(self.capabilities & cap.CLIENT_SESSION_TRACK),
             local_files=bool(self.capabilities & cap.CLIENT_LOCAL_FILES),
         )
-        self.relay = Relay(self, pool, key, form, session, self.log)
+        self.relay = Relay(self, pool, key, form, session)
         self.relay.enter_schema(self._entered)
 
     def _entered(self, err: Err | None) -> None:
@@ -257,7 +257,8 @@ class ClientConnection(Wire):
         self.join_hub()
         self._last_used = self.door.reactor.seconds()
         self._rearm(self.door.idle_timeout, self._check_idle)
-        self.log.info("client changed user" if login.change else "client logged in", user=login.user.decode())
+        if self.door.debug:
+            self.log.debug("client changed user" if login.change else "client logged in", user=login.user.decode())
         rest = self._reader.take_rest()
         if rest:
             self._commands(rest)
@@ -281,6 +282,15 @@ class ClientConnection(Wire):
         self._receive = _ignore
         self.send_error(err, self._reader.sequence)
         self.close()
+
+    @property
+    def log(self) -> Any:
+        """The client's logger; made when there is something to log, which for most clients is never."""
+        if self._log is None:
+            self._log = structlog.get_logger("rdsproxy.client").bind(client=self.id)
+            if self._program:
+                self._log = self._log.bind(program=self._program.decode("utf-8", "replace"))
+        return self._log
 
     @property
     def transport_is_tls(self) -> bool:

@@ -33,10 +33,13 @@ class Door(Factory):
         max_connections: int,
         handshake_timeout: float,
         idle_timeout: float,
+        debug: bool,
         wires: Wires,
         reactor: Any,
     ) -> None:
         self.pool = pool
+        self.debug = debug
+        """Log each login."""
         self.wires = wires
         self.accounts = accounts
         self.keys = keys

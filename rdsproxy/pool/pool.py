@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
 from rdsproxy.backend.login import LoginError
 from rdsproxy.backend.target import Facts
+from rdsproxy.logging import log_unexpected
 from rdsproxy.pool.assignment import Assignment
 from rdsproxy.pool.limits import Limits
 from rdsproxy.protocol.errors import AuthenticationError, ProtocolError
@@ -289,7 +290,7 @@ class Pool:
                 self._act()
                 return
         elif not failure.check(LoginError, ConnectionLostError, ProtocolError, ConnectError, ConnectionDone, OSError):
-            _log.error("unexpected failure", exc_info=(failure.type, error, failure.getTracebackObject()))
+            log_unexpected(_log, failure)
         self._back_off()
 
     def _back_off(self) -> None:

@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
+from rdsproxy.logging import log_unexpected
 from rdsproxy.pool.pool import BorrowError, Pool
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.errors import ProtocolError
@@ -36,6 +37,10 @@ Question = tuple[bytes, Callable[[Result], None]]
 class Client(Protocol):
     """What the relay needs of the client's connection."""
 
+    @property
+    def log(self) -> Any:
+        """The client's logger."""
+
     def write(self, data: bytes | bytearray) -> None:
         """Send bytes as they are."""
 
@@ -61,7 +66,7 @@ class Client(Protocol):
 class Relay:
     """Runs the commands of one logged-in user on connections of one pool."""
 
-    def __init__(self, client: Client, pool: Pool, key: PoolKey, form: ClientForm, session: Session, log: Any) -> None:
+    def __init__(self, client: Client, pool: Pool, key: PoolKey, form: ClientForm, session: Session) -> None:
         self.client = client
         self.pool = pool
         self.key = key
@@ -71,7 +76,6 @@ class Relay:
         self.busy = False
         """A command is under way; the next one has to wait."""
         self.deliver = client.write
-        self._log = log
         self._traits = Trait.NONE
         self._probe = False
         self._after_ok: Callable[[], None] | None = None
@@ -237,7 +241,7 @@ class Relay:
         elif failure.check(ConnectionLostError):
             self._refuse(errors.LOST)
         else:
-            self._log.error("unexpected failure", exc_info=(failure.type, failure.value, failure.getTracebackObject()))
+            log_unexpected(self.client.log, failure)
             self.connection = None
             if connection is not None:
                 self.pool.discard(connection)
@@ -374,7 +378,7 @@ class Relay:
         new = self.session.pins & ~self._logged_pins
         self._logged_pins |= new
         lasting = bool(self.session.lasting_pins)
-        self._log.info(
+        self.client.log.info(
             f"The client session was pinned to the database connection [dbConnection={connection.thread_id}] "
             + ("for the remainder of the session. The proxy can't reuse this connection until the session ends. "
                if lasting else "until its cause ends. ")
@@ -457,7 +461,7 @@ class Relay:
             then(failure.value.err)
         else:
             if not failure.check(ConnectionLostError):
-                self._log.error("unexpected failure", exc_info=(failure.type, failure.value, None))
+                log_unexpected(self.client.log, failure)
             then(errors.LOST)
 
     # -- ends ---------------------------------------------------------------------------------------------------------
@@ -485,7 +489,7 @@ class Relay:
         if not reply.at_boundary:
             self.client.fail("the database was lost in the middle of a packet")
             return
-        self._log.warning("database lost during a statement", backend=connection.thread_id, reason=why)
+        self.client.log.warning("database lost during a statement", backend=connection.thread_id, reason=why)
         self.client.send_error(errors.LOST, reply.next_sequence)
         self._done()
 
