@@ -71,6 +71,7 @@ class Wire(Protocol):
     _backlog = False
     _hub: Hub | None = None
     _fd = -1
+    _reads_to_hub = 0
     _linger: IDelayedCall | None = None
     _receive: Callable[[bytes], None]
     """Takes what the other side sends, according to what is expected."""
@@ -90,10 +91,18 @@ class Wire(Protocol):
         transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes of the other side."""
+        """Take bytes of the other side. Called while the transport reads, not the hub."""
+        if self._reads_to_hub:
+            self._reads_to_hub -= 1
+            if not self._reads_to_hub:
+                self._join_hub()
         self._receive(data)
 
-    def join_hub(self) -> None:
+    def join_hub(self, after: int) -> None:
+        """Be read by the hub from the `after`th read on: to move there is not worth it for a query or two."""
+        self._reads_to_hub = after
+
+    def _join_hub(self) -> None:
         """Be read by the hub from here on, if there is one and the connection is a plain socket."""
         hub = self._wires.hub
         if hub is not None and self._send is not None and not self.lost:

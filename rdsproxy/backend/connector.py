@@ -88,7 +88,7 @@ class Connector:
                     pool.learned(key, facts, states)
             connection.states = states
             connection.state = states.fresh
-            connection.join_hub()
+            connection.join_hub(after=1)
         except BaseException:
             connection.abandon()
             raise

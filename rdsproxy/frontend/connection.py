@@ -254,7 +254,7 @@ class ClientConnection(Wire):
             return
         self._send_payload(build_ok(Ok(0, 0, cap.SERVER_STATUS_AUTOCOMMIT, 0)))
         self._receive = self._commands
-        self.join_hub()
+        self.join_hub(after=4)
         self._last_used = self.door.reactor.seconds()
         self._rearm(self.door.idle_timeout, self._check_idle)
         if self.door.debug:

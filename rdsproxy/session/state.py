@@ -71,6 +71,8 @@ class States:
         self._lexers = lexers
         self._known: WeakValueDictionary[tuple[bytes, bool, tuple[tuple[bytes, bytes], ...]], State]
         self._known = WeakValueDictionary()
+        self.openings: dict[tuple[bytes, int, int], State] = {}
+        """The states in which clients began, by schema, collation id and capabilities."""
         self.fresh = self.intern(b"", True, {})
         """The state of a connection that was just opened: no schema, multi-statements allowed."""
 
