@@ -31,6 +31,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "app.json").write_text('{"username": "app", "password": "hunter2"}')
     (tmp_path / "rdsproxy.toml").write_text(
         f"""
+        [proxy]
+        handshake_timeout = 0.1
         [[proxy.endpoints]]
         listen = ["unix:{tmp_path}/mysql.sock"]
         [[proxy.auth]]
@@ -92,6 +94,13 @@ def lines_until_listening(process: subprocess.Popen[str]) -> list[str]:
     pytest.fail(f"ended without listening: {lines} {process.stderr.read()}")
 
 
+def visit(endpoint: Path) -> None:
+    """Connect and wait until the proxy says something or hangs up: then its reactor runs."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(endpoint))
+        client.recv(1)
+
+
 def end(process: subprocess.Popen[str]) -> str:
     """Ask the process to end; give the rest of what it writes to stdout and stderr."""
     process.send_signal(signal.SIGTERM)
@@ -116,8 +125,7 @@ def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
 def test_it_runs_until_it_is_stopped_with_one_log_in_json(folder: Path, runner: tuple[str, ...]) -> None:
     with running(folder, runner, "rdsproxy", "--config", "rdsproxy.toml") as process:
         lines = lines_until_listening(process)
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(folder / "mysql.sock"))
+        visit(folder / "mysql.sock")
         lines += end(process).splitlines()
     events: list[dict[str, Any]] = [json.loads(line) for line in lines]
     assert [event["logger"] for event in events if event["event"] == "listening"] == ["rdsproxy.service"]
@@ -132,8 +140,7 @@ def test_the_quick_form_runs(folder: Path, runner: tuple[str, ...]) -> None:
     with running(folder, runner, "rdsproxy", *options, *listen) as process:
         lines_until_listening(process)
         for name in ("a.sock", "b.sock"):
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(folder / name))
+            visit(folder / name)
         end(process)
 
 
@@ -170,13 +177,13 @@ def test_a_bad_secret_stops_the_start_with_one_line(folder: Path, runner: tuple[
 
 @both
 def test_a_bad_configuration_is_refused_a_line_per_problem(folder: Path, runner: tuple[str, ...]) -> None:
-    add(folder, '[proxy]\nnam = "x"\nmax_client_connections = 0')
+    add(folder, "[target_group]\nmax_conections = 20\nmax_connections = 0")
     done = run(folder, runner, "rdsproxy", "--config", "rdsproxy.toml")
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "rdsproxy: proxy.max_client_connections: should be greater than or equal to 1, not 0",
-        "rdsproxy: proxy.nam: unknown key; did you mean name?",
+        "rdsproxy: target_group.max_connections: should be greater than or equal to 1, not 0",
+        "rdsproxy: target_group.max_conections: unknown key; did you mean max_connections?",
     ]
 
 
@@ -200,14 +207,19 @@ def test_a_log_file_of_twistd_is_written_in_our_form(folder: Path) -> None:
 
 
 def test_a_log_file_is_rotated_on_a_signal(folder: Path) -> None:
-    options = ("--logfile", "proxy.log", "rdsproxy", "--config", "rdsproxy.toml")
-    with running(folder, TWISTD, *options) as process:
-        while not (folder / "mysql.sock").exists():
-            assert process.poll() is None
-        process.send_signal(signal.SIGUSR1)
-        end(process)
-    assert "starting up" in (folder / "proxy.log.1").read_text()
-    assert "Server Shut Down" in (folder / "proxy.log").read_text()
+    # As soon as a running reactor would: the signal's handler leaves the work to it.
+    code = """
+import signal
+from twisted.internet import reactor
+from rdsproxy.tap import StartingUnderTwistd
+from twisted.application.service import Application
+options = {"logger": None, "nodaemon": True, "logfile": "proxy.log"}
+StartingUnderTwistd(options, debug=False).setServiceParent(Application("rdsproxy"))
+signal.raise_signal(signal.SIGUSR1)
+reactor.runUntilCurrent()
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(folder), check=True)
+    assert {path.name for path in folder.glob("proxy.log*")} == {"proxy.log", "proxy.log.1"}
 
 
 def test_a_log_file_that_cannot_be_written_is_one_line(folder: Path) -> None:
