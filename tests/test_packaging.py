@@ -95,5 +95,16 @@ def test_console_script(installed: Path, tmp_path: Path) -> None:
     assert "check-config" in run(installed / "rdsproxy", "--help", cwd=tmp_path)
 
 
+def test_every_module_can_be_imported_with_the_requirements_alone(installed: Path, tmp_path: Path) -> None:
+    program = (
+        "import importlib, pkgutil, rdsproxy\n"
+        "for module in pkgutil.walk_packages(rdsproxy.__path__, 'rdsproxy.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name); print(module.name)\n"
+    )
+    imported = run(installed / "python", "-c", program, cwd=tmp_path).split()
+    assert "rdsproxy.service" in imported
+    assert "rdsproxy.protocol.authentication" in imported
+
+
 def test_installed_requirements_fit_together(installed: Path, tmp_path: Path) -> None:
     run(installed / "python", "-m", "pip", "check", cwd=tmp_path)
