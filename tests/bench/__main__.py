@@ -72,6 +72,8 @@ def bench(options: Options) -> None:
         for kind in dict.fromkeys(cell.database for cell in plan):
             servers[kind] = stack.enter_context(_server(kind))
         header = describe(servers.values(), contestants.values(), options.rounds, options.seconds)
+        if profile:
+            header["profile"] = "rdsproxy ran under cProfile: its figures here are no measurement"
         text = ["# Benchmark", "", *(f"- {name}: {value}" for name, value in header.items()), ""]
         print("\n".join(text), flush=True)
         for (kind, workload), cells in groupby(plan, key=lambda cell: (cell.database, cell.workload)):

@@ -15,10 +15,10 @@ CLIENTS = (1, 8, 64, 512)
 # Enough rows that 512 writers do not all meet in one, few enough that all of them stay in memory.
 TABLES, ROWS = 4, 25_000
 
-# sysbench starts, connects and reads out, beside the seconds of a measurement; found by trying.
-RUN_OVERHEAD = 0.6
+# What a run takes beside its seconds: sysbench starts, and logs its clients in and out.
+RUN_OVERHEAD, RUN_OVERHEAD_PER_CLIENT = 0.1, 0.0015
 # Starting and stopping a proxy for a cell.
-START_OVERHEAD = 1.0
+START_OVERHEAD = 0.7
 WARM_UP_SECONDS = 1
 # Making two servers and their tables.
 SERVER_SECONDS = 15
@@ -86,5 +86,9 @@ def make_plan(
 
 def estimate(plan: Sequence[Cell], rounds: int, seconds: int) -> float:
     """Return about how many seconds a run takes."""
-    per_contestant = WARM_UP_SECONDS + START_OVERHEAD + RUN_OVERHEAD + rounds * (seconds + RUN_OVERHEAD)
-    return SERVER_SECONDS + sum(len(cell.contestants) for cell in plan) * per_contestant
+    total: float = SERVER_SECONDS
+    for cell in plan:
+        overhead = RUN_OVERHEAD + RUN_OVERHEAD_PER_CLIENT * cell.clients
+        runs = START_OVERHEAD + WARM_UP_SECONDS + overhead + rounds * (seconds + overhead)
+        total += len(cell.contestants) * runs
+    return total

@@ -40,14 +40,17 @@ class Child:
         """Return when it accepts connections; BenchError if it ends, or does not within ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while True:
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                said = self.log.read_text(errors="replace")[-1500:]
-                raise BenchError(f"{self._process.args!r} does not listen on {port}:\n{said}")
             try:
                 socket.create_connection((HOST, port)).close()
                 return
             except OSError:
-                time.sleep(0.02)  # between two tries; what ends the wait is the answer
+                pass
+            status = self._process.poll()
+            if status is not None or time.monotonic() > deadline:
+                how = f"does not listen after {timeout:.0f} s" if status is None else f"ended with status {status}"
+                said = self.log.read_text(errors="replace")[-1500:]
+                raise BenchError(f"{self.log.stem} {how}; it said:\n{said or 'nothing'}")
+            time.sleep(0.02)  # between two tries; what ends the wait is the answer
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of all its threads so far, user and system, in steps of 10 ms."""
@@ -55,7 +58,7 @@ class Child:
             # The name in brackets may hold spaces. utime and stime are fields 14 and 15 of proc(5).
             fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         except FileNotFoundError:
-            raise BenchError(f"{self._process.args!r} has ended; see {self.log}") from None
+            raise BenchError(f"{self.log.stem} has ended") from None
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def stop(self, timeout: float = 10.0) -> None:

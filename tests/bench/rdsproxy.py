@@ -14,6 +14,8 @@ from tests.bench.plan import Workload
 from tests.bench.processes import HOST
 from tests.servers import DatabaseServer
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 class RdsProxy(Proxy):
     """rdsproxy under twistd."""
@@ -63,4 +65,6 @@ port = {server.port}
         if self._profile:
             profile = [f"--profile={self._profile}", "--profiler=cprofile", "--savestats"]
         twistd = Path(sys.executable).with_name("twistd")
-        return [str(twistd), "--nodaemon", "--pidfile=", *profile, "rdsproxy", f"--config={config}"]
+        # env: this checkout's rdsproxy, whatever else is installed.
+        start = ["env", f"PYTHONPATH={ROOT}", str(twistd)]
+        return [*start, "--nodaemon", "--pidfile=", *profile, "rdsproxy", f"--config={config}"]
