@@ -77,7 +77,7 @@ put_eof(unsigned char *out, unsigned char sequence, unsigned warnings, unsigned 
 #define EOF_SIZE 9
 #define OK_SIZE 11         /* an OK of small numbers, without insert id, with its header */
 #define UNUSUAL 0x4048     /* state changed, cursor exists, more results */
-#define UNSHOWN 0x4008
+#define LASTING 0x2203
 
 /* Adapt a reply that is all there and simple; see whole_python. */
 static PyObject *
@@ -135,7 +135,7 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     out = (unsigned char *)PyBytes_AS_STRING(result);
     memcpy(out, data, position);
-    put_eof(out + position, (unsigned char)(columns + 2), 0, (unsigned)before & ~UNSHOWN);
+    put_eof(out + position, (unsigned char)(columns + 2), 0, (unsigned)before & LASTING);
     memcpy(out + position + EOF_SIZE, data + position, size - OK_SIZE - position);
     position += EOF_SIZE;
     rows = step(out, &position, size - OK_SIZE + EOF_SIZE, 1, -1);

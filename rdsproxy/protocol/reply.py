@@ -17,7 +17,7 @@ from rdsproxy.protocol.datatypes import read_lenenc_int
 from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, frame, unpack_header
 from rdsproxy.protocol.responses import Err, build_eof, build_ok, parse_ok
-from rdsproxy.protocol.walk import walk, whole
+from rdsproxy.protocol.walk import LASTING, walk, whole
 
 # What the next packet is.
 FIRST: Final = 0  # OK, ERR, a LOCAL INFILE request or a column count
@@ -27,8 +27,6 @@ PREPARED: Final = 3  # the head of a reply to COM_STMT_PREPARE
 STATISTICS: Final = 4  # a single packet of text
 DONE: Final = 5
 UPLOADING: Final = 6  # the server waits for a file from the client
-
-_UNSHOWN = cap.SERVER_SESSION_STATE_CHANGED | cap.SERVER_MORE_RESULTS_EXISTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,7 @@ class Reply:
         "_mute",
         "_need",
         "_pending_eof",
+        "_refusal",
         "_refuse_infile",
         "_split",
         "_tail",
@@ -98,6 +97,7 @@ class Reply:
         self._split = False
         self._mute = False
         self._refuse_infile = False
+        self._refusal: bytes = b""
 
     @property
     def done(self) -> bool:
@@ -162,7 +162,7 @@ class Reply:
                 if self._pending_eof:
                     self._pending_eof = False
                     pieces.append(buffer[mark:position])
-                    pieces.append(self._eof_of_columns())
+                    pieces.append(self._eof_of_columns(self.status))
                     mark = position
                     continue
                 self.packets += 1
@@ -178,8 +178,10 @@ class Reply:
                     self._refuse_odd(buffer, position, end)
                     break
                 state = self.state = ROWS
-            elif state >= DONE:
+            elif state == DONE:
                 break
+            elif state == UPLOADING:
+                raise ProtocolError("the server speaks while it waits for a file")
             else:
                 if end - position < HEADER_SIZE:
                     break
@@ -221,7 +223,8 @@ class Reply:
             else:
                 self._tail = bytes(data[position:])
         if self._mute:
-            return b""
+            refusal, self._refusal = self._refusal, b""
+            return refusal
         if not pieces:
             return buffer if position == end else buffer[:position]
         if mark < position:
@@ -232,20 +235,20 @@ class Reply:
 
     def _final(self, buffer: bytes | bytearray, start: int, following: int) -> bytes | bytearray:
         """The OK, EOF or ERR that ends rows."""
-        if buffer[start + HEADER_SIZE] == 0xFF:
-            self._pending_eof = False
-            return self._err(buffer, start, following)
-        form = self._form
-        self._note_ok(bytes(buffer[start + HEADER_SIZE : following]))
-        if not form.eof:
-            self._pending_eof = False
-            return self._ok_for_client(buffer, start, following)
+        pending, self._pending_eof = self._pending_eof, False
+        status = self.status
         before = b""
-        if self._pending_eof:
-            self._pending_eof = False
-            if not self.status & cap.SERVER_STATUS_CURSOR_EXISTS:
-                # An open cursor has no rows here: the EOF behind the columns is also the last one.
-                before = self._eof_of_columns()
+        if buffer[start + HEADER_SIZE] == 0xFF:
+            # Without it some clients take the ERR for a column definition.
+            if pending:
+                before = self._eof_of_columns(status)
+            return before + self._err(buffer, start, following)
+        self._note_ok(bytes(buffer[start + HEADER_SIZE : following]))
+        if not self._form.eof:
+            return self._ok_for_client(buffer, start, following)
+        if pending and not self.status & cap.SERVER_STATUS_CURSOR_EXISTS:
+            # An open cursor has no rows here: the EOF behind the columns is also the last one.
+            before = self._eof_of_columns(status)
         sequence = self.packets + 1 + self.shift
         self.packets += 1
         return before + frame(build_eof(self.warnings, self.status), sequence)
@@ -259,6 +262,8 @@ class Reply:
         first = buffer[start + HEADER_SIZE]
         if first == 0xFF:
             return self._err(buffer, start, following)
+        if self.state == PREPARED:
+            raise ProtocolError("reply to COM_STMT_PREPARE begins with neither OK nor ERR")
         if first == 0xFB:
             if self._form.local_files:
                 self.state = UPLOADING
@@ -268,10 +273,10 @@ class Reply:
             self.packets += 1
             self._refuse_infile = True
             return b""
-        if self.state == PREPARED:
-            raise ProtocolError("reply to COM_STMT_PREPARE begins with neither OK nor ERR")
         if first == 0xFE and following - start - HEADER_SIZE < 7:
             # The old EOF, as some servers still answer COM_SET_OPTION.
+            if following - start - HEADER_SIZE < 5:
+                raise ProtocolError("EOF packet ends before its status flags")
             self.status = int.from_bytes(buffer[start + 7 : start + 9], "little")
             self.packets += 1
             self.state = DONE
@@ -312,9 +317,12 @@ class Reply:
             self.failed = True
             sequence = self.packets + 1 + self.shift
             self.packets += 1
-            if self.state != DONE:
+            refusal = frame(INFILE_REFUSED.build(), sequence)
+            if self.state != DONE and not self._mute:
+                # The results behind it are not the client's any more: to it the error is the end.
                 self._mute = True
-            return frame(INFILE_REFUSED.build(), sequence)
+                self._refusal = refusal
+            return refusal
         self.packets += 1
         if self._form.track or following - start == HEADER_SIZE + 7:
             return self._shifted(buffer, start, following)
@@ -327,11 +335,11 @@ class Reply:
         self.packets += 1
         return self._shifted(buffer, start, following)
 
-    def _eof_of_columns(self) -> bytes:
-        """The EOF behind the column definitions, for a client that expects one."""
+    def _eof_of_columns(self, status: int) -> bytes:
+        """The EOF behind the column definitions, for a client that expects one; `status` as told before this reply."""
         sequence = self.packets + 1 + self.shift
         self.shift += 1
-        return frame(build_eof(0, self.status & ~_UNSHOWN), sequence)
+        return frame(build_eof(0, status & LASTING), sequence)
 
     def _shifted(self, buffer: bytes | bytearray, start: int, following: int) -> bytes | bytearray:
         packet = buffer[start:following]
@@ -374,7 +382,7 @@ class Reply:
             pieces.append(buffer[position:group])
             position = group
             if count and self._form.eof:
-                pieces.append(frame(build_eof(0, self.status & ~_UNSHOWN), packets + 1 + shift))
+                pieces.append(frame(build_eof(0, self.status & LASTING), packets + 1 + shift))
                 shift += 1
         self.packets = packets
         self.state = DONE

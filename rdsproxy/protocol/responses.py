@@ -97,10 +97,9 @@ def build_ok(ok: Ok, *, header: int = OK, track: bool = False) -> bytes:
         status &= ~cap.SERVER_SESSION_STATE_CHANGED
     head = bytes((header,)) + lenenc_int(ok.affected_rows) + lenenc_int(ok.insert_id)
     head += _status_warnings.pack(status, ok.warnings)
-    if not track:
-        return head + ok.info
-    if ok.changes:
+    if track and ok.changes:
         return head + lenenc_bytes(ok.info) + lenenc_bytes(ok.changes)
+    # The manual has a bare string here for clients without SESSION_TRACK. No server writes, and no client reads, that.
     return head + lenenc_bytes(ok.info) if ok.info else head
 
 

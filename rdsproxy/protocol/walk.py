@@ -12,13 +12,20 @@ from typing import Final
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol.framing import MAX_PAYLOAD, unpack_header
 
-__all__ = ["walk", "walk_python", "whole", "whole_python"]
+__all__ = ["LASTING", "walk", "walk_python", "whole", "whole_python"]
 
 _OK_SIZE: Final = 11  # an OK of small numbers, without insert id, with its header
 _UNUSUAL: Final = (
     cap.SERVER_SESSION_STATE_CHANGED | cap.SERVER_STATUS_CURSOR_EXISTS | cap.SERVER_MORE_RESULTS_EXISTS
 )
-_UNSHOWN: Final = cap.SERVER_SESSION_STATE_CHANGED | cap.SERVER_MORE_RESULTS_EXISTS
+LASTING: Final = (
+    cap.SERVER_STATUS_IN_TRANS
+    | cap.SERVER_STATUS_AUTOCOMMIT
+    | cap.SERVER_STATUS_NO_BACKSLASH_ESCAPES
+    | cap.SERVER_STATUS_IN_TRANS_READONLY
+)
+"""Status flags that outlast a statement. The others, told of an earlier one, would mislead: with CURSOR_EXISTS a client
+asks for rows that are on their way already."""
 _eof = Struct("<IBHH")
 _ok_end = Struct("<IBBBHH")
 
@@ -76,7 +83,7 @@ def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, 
     out = b"".join(
         (
             data[:after_columns],
-            _eof.pack(5 | (columns + 2 & 0xFF) << 24, 0xFE, 0, status & ~_UNSHOWN & 0xFFFF),
+            _eof.pack(5 | (columns + 2 & 0xFF) << 24, 0xFE, 0, status & LASTING),
             rows,
             _eof.pack(5 | (packets + 1 & 0xFF) << 24, 0xFE, warnings, final_status),
         )
