@@ -19,6 +19,12 @@ SESSION_LOST: Final = Err(
     "Lost connection to the database between statements: an open transaction is rolled back, temporary tables, "
     "locks and prepared statements are gone. This client connection goes on in a new database session",
 )
+STATE_LOST: Final = Err(
+    1105,
+    "HY000",
+    "The statement before this one was run, but the database could not be asked what it made of the session. "
+    "This client connection goes on in a new database session",
+)
 DIAGNOSTICS_GONE: Final = Err(
     1105,
     "HY000",

@@ -31,6 +31,11 @@ PROBE: Final = commands.query(b"SHOW WARNINGS LIMIT 0")
 TAKE_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0)")
 ASK_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID()")
 
+# As RDS Proxy puts it.
+_TO_THE_END: Final = (
+    "for the remainder of the session. The proxy can't reuse this connection until the session ends."
+)
+
 Question = tuple[bytes, Callable[[Result], None]]
 
 
@@ -78,6 +83,8 @@ class Relay:
         self.deliver = client.write
         self._traits = Trait.NONE
         self._probe = False
+        self._settling = False
+        """The client has its reply, and the server is asked what it has made of the session."""
         self._after_ok: Callable[[], None] | None = None
         self._work: Deferred[None] | None = None
         self._waiting: tuple[bytes, int] | None = None
@@ -158,10 +165,11 @@ class Relay:
 
     def _begin(self, work: Any) -> None:
         self.busy = True
-        deferred = self._work = Deferred.fromCoroutine(work)
+        deferred = Deferred.fromCoroutine(work)
         deferred.addErrback(self._work_failed)
-        if deferred.called and self._work is deferred:
-            self._work = None
+        # Work that is done already may have begun the next, which then is the one under way.
+        if not deferred.called:
+            self._work = deferred
 
     async def _run_slowly(self, packets: bytes, expect: int, traits: Trait) -> None:
         session = self.session
@@ -202,7 +210,12 @@ class Relay:
 
     def _borrow_last(self) -> None:
         last = self._last_connection
-        if last is not None and last.last_borrower is self and self.pool.take_this(self.key, last):
+        if (
+            last is not None
+            and last.last_borrower is self
+            and last.state is self.session.state
+            and self.pool.take_this(self.key, last)
+        ):
             self.connection = last
             last.lend(self)
             self.session.borrowed()
@@ -316,6 +329,11 @@ class Relay:
         if not session.lasting_pins:
             questions = self._questions()
             if questions:
+                if self._slow_client:
+                    # The reply is complete: what the client has not read of it yet must not hold up the answers.
+                    self._slow_client = False
+                    connection.read_again()
+                self._settling = True
                 self._begin(self._ask(connection, questions))
                 return
         if session.pins & ~self._logged_pins:
@@ -344,12 +362,30 @@ class Relay:
         return questions
 
     async def _ask(self, connection: DatabaseConnection, questions: list[Question]) -> None:
-        results = await connection.ask([packet for packet, _ in questions])
-        for (_, take), result in zip(questions, results, strict=True):
-            if result.err is not None:
-                raise BorrowError(result.err)
-            take(result)
+        """Settle with the answers. The client has its reply: a failure here is told with its next command."""
+        try:
+            for (_, take), result in zip(
+                questions, await connection.ask([packet for packet, _ in questions]), strict=True
+            ):
+                if result.err is not None:
+                    raise BorrowError(result.err)
+                take(result)
+        except ConnectionLostError:
+            self._work = None
+            self._settling = False
+            self._done()
+            return
+        except BorrowError:
+            self._lost = errors.STATE_LOST
+            self.connection = None
+            self.session.lost()
+            self.pool.recycle(connection)
+            self._work = None
+            self._settling = False
+            self._done()
+            return
         self._work = None
+        self._settling = False
         self._settle()
 
     def _probed(self, result: Result) -> None:
@@ -380,8 +416,7 @@ class Relay:
         lasting = bool(self.session.lasting_pins)
         self.client.log.info(
             f"The client session was pinned to the database connection [dbConnection={connection.thread_id}] "
-            + ("for the remainder of the session. The proxy can't reuse this connection until the session ends. "
-               if lasting else "until its cause ends. ")
+            + (f"{_TO_THE_END} " if lasting else "until its cause ends. ")
             + f"Reason: {explain(new)}",
             backend=connection.thread_id,
         )
@@ -427,6 +462,7 @@ class Relay:
             # Its locks are gone and its transaction is rolled back before the client hears of it.
             await self.pool.recycle(connection)
         self.session.reset()
+        self._probe = False
         self._logged_pins = PinReason.NONE
         self._work = None
         then()
@@ -441,6 +477,7 @@ class Relay:
         self.busy = True
         self._work = Deferred.fromCoroutine(self._borrow())
         self._work.addCallbacks(lambda _: self._entered(then), lambda failure: self._not_entered(failure, then))
+        self._work.addErrback(self._unforeseen)
 
     def _entered(self, then: Callable[[Err | None], None]) -> None:
         self._work = None
@@ -464,6 +501,10 @@ class Relay:
                 log_unexpected(self.client.log, failure)
             then(errors.LOST)
 
+    def _unforeseen(self, failure: Failure) -> None:
+        log_unexpected(self.client.log, failure)
+        self.client.fail("internal error")
+
     # -- ends ---------------------------------------------------------------------------------------------------------
 
     def connection_broken(self, why: str) -> None:
@@ -471,10 +512,13 @@ class Relay:
         connection, self.connection = self.connection, None
         session = self.session
         held = session.holds
+        unsure = bool(session.doubtful)
         session.lost()
         self._logged_pins = PinReason.NONE
         if self._slow_client and connection is not None:
             self._slow_client = False
+        if self._settling and (held or unsure):
+            self._lost = errors.SESSION_LOST
         if self._work is not None or connection is None:
             return  # whoever asked the connection something is told by its failure
         if not self.busy:
