@@ -112,7 +112,11 @@ class ProxyService(MultiService):
     def _listen(self, description: str, door: Door) -> None:
         """Listen on one endpoint. Twisted's own endpoints do so at once, so that a failure is known here."""
         failures: list[Failure] = []
-        listening = serverFromString(self._reactor, description).listen(door)
+        try:
+            listening = serverFromString(self._reactor, description).listen(door)
+        except Exception as error:
+            # Parsers of endpoint strings raise what they like: IndexError for a systemd socket that was not passed.
+            raise StartError(f"cannot listen on {description}: {type(error).__name__}: {error}") from None
         listening.addCallbacks(self._ports.append, failures.append)
         if failures:
             error = failures[0].value

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
 from rdsproxy.backend.login import (
@@ -71,7 +72,7 @@ class Connector:
         if credential is None:
             raise LoginError("the proxy has no secret for this user", Err(1045, "28000", "no secret"))
         connection = DatabaseConnection(self._wires, key, self._reactor.seconds(), on_lost)
-        await connectProtocol(self._endpoint, connection)
+        await self._endpoint.connect(_Once(connection))
         deadline = self._reactor.callLater(CONNECT_TIMEOUT, connection.time_out)
         try:
             greeting = await log_in(connection, credential.username, credential.password, self._tls)
@@ -118,10 +119,15 @@ class Connector:
             if deadline.active():
                 deadline.cancel()
         err = first_error(results)
+        schema = b""
+        if err is None:
+            schema = results[-1].rows[0][0] or b""
+            if schema:
+                # The schema was kept, but not its default character set, which LOAD DATA goes by.
+                err = first_error(await connection.ask([commands.init_db(schema)]))
         if err is not None:
             raise LoginError(f"a reset connection could not be set up: {err.code}", err)
         fresh = connection.states.fresh
-        schema = results[-1].rows[0][0] or b""
         connection.state = connection.states.with_schema(fresh, schema)
 
     def start_over(self, connection: DatabaseConnection) -> Deferred[None]:
@@ -140,6 +146,19 @@ class Connector:
             [commands.set_option(multi_statements=True), *setup_packets(self._facts.tracked, self._init_query)],
         )
         connection.state = connection.states.fresh
+
+
+class _Once(Factory):
+    """Gives the one protocol of one attempt. Twisted's own such factory logs each start and stop."""
+
+    noisy = False
+
+    def __init__(self, connection: DatabaseConnection) -> None:
+        self._connection = connection
+
+    def buildProtocol(self, addr: object) -> DatabaseConnection:
+        """Give the connection."""
+        return self._connection
 
 
 def _endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
