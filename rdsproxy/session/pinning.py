@@ -65,6 +65,8 @@ _OF_TRAIT: Final = (
 
 VOLATILE: Final = frozenset(
     (
+        b"character_set_database",
+        b"collation_database",
         b"timestamp",
         b"insert_id",
         b"rand_seed1",

@@ -18,6 +18,10 @@ from rdsproxy.session.state import (
 _NUMBER: Final = re.compile(rb"-?\d+(?:\.\d+)?")
 _NAME: Final = re.compile(rb"[A-Za-z0-9_.]+")
 
+# Setting the one sets the other too: that has to be put right behind it, changed or not.
+_FOLLOWERS: Final = ((CHARACTER_SET_CONNECTION, COLLATION_CONNECTION), (b"max_join_size", b"sql_big_selects"))
+_MAY_BE_NULL: Final = frozenset((CHARACTER_SET_RESULTS, b"default_tmp_storage_engine", b"enforce_storage_engine"))
+
 # The connection's collation is set along with its character set: first that, then the collation.
 _FIRST: Final[tuple[bytes, ...]] = (CHARACTER_SET_CLIENT, CHARACTER_SET_CONNECTION, CHARACTER_SET_RESULTS)
 _LAST: Final[tuple[bytes, ...]] = (COLLATION_CONNECTION,)
@@ -51,10 +55,11 @@ def differences(current: State, wanted: State, states: States) -> dict[bytes, by
     for name in current.variables:
         if name not in wanted.variables and name in states.baseline:
             changes[name] = states.baseline[name]
-    if CHARACTER_SET_CONNECTION in changes and COLLATION_CONNECTION not in changes:
-        collation = wanted.variables.get(COLLATION_CONNECTION) or states.baseline.get(COLLATION_CONNECTION)
-        if collation:
-            changes[COLLATION_CONNECTION] = collation
+    for leader, follower in _FOLLOWERS:
+        if leader in changes and follower not in changes:
+            value = wanted.variables.get(follower) or states.baseline.get(follower)
+            if value:
+                changes[follower] = value
     return changes
 
 
@@ -75,7 +80,7 @@ def _name(name: bytes) -> bytes:
 def _value(name: bytes, value: bytes) -> bytes:
     if _NUMBER.fullmatch(value):
         return value
-    if not value and name == CHARACTER_SET_RESULTS:
+    if not value and name in _MAY_BE_NULL:
         return b"NULL"
     if b"'" in value or b"\\" in value or not value.isascii():
         # Means the same under every sql_mode and character set.

@@ -28,7 +28,7 @@ class Trait(IntFlag):
     ROUTINE = 8
     """CALL, EXECUTE or a compound statement: may do anything."""
     UNTRACKED_SET = 16
-    """SET ROLE, SET RESOURCE GROUP, SET PROFILING."""
+    """SET ROLE, SET RESOURCE GROUP, SET PROFILING; SET @@name, which MariaDB does not report without a scope."""
     XA = 32
     """A distributed transaction."""
     SEQUENCE = 64
@@ -83,7 +83,14 @@ _TRAITS: Final = (
     ),
     (Trait.HANDLER, re.compile(_START + rb"HANDLER\b")),
     (Trait.ROUTINE, re.compile(_START + rb"(?:CALL|EXECUTE|BEGIN\s+NOT)\b")),
-    (Trait.UNTRACKED_SET, re.compile(rb"\bSET\s+(?:(?:SESSION|LOCAL)\s+)?(?:ROLE|RESOURCE)\b|\bPROFILING\b")),
+    (
+        Trait.UNTRACKED_SET,
+        re.compile(
+            rb"\bSET\s+(?:(?:SESSION|LOCAL)\s+)?(?:ROLE|RESOURCE)\b|\bPROFILING\b"
+            rb"|\bSET\b.*@@(?!\s*(?:SESSION|LOCAL|GLOBAL|PERSIST|PERSIST_ONLY)\s*\.)[^\s=:,;]+\s*:?=",
+            re.DOTALL,
+        ),
+    ),
     (Trait.XA, re.compile(_START + rb"XA\b")),
     (Trait.SEQUENCE, re.compile(rb"\b(?:NEXTVAL|LASTVAL|SETVAL)\b|\b(?:NEXT|PREVIOUS)\s+VALUE\s+FOR\b")),
     (Trait.INSERT_ID, re.compile(rb"\bLAST_INSERT_ID\b|\bIDENTITY\b")),
