@@ -1,0 +1,275 @@
+"""A proxy as a process of its own, its log, and connections through it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import pymysql
+import pytest
+
+from rdsproxy.demo.server import tied_to_us
+from tests.servers import Certificates, DatabaseServer
+
+if TYPE_CHECKING:
+    Connection = pymysql.Connection[pymysql.cursors.Cursor]  # no generic class when it runs
+
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT = 60.0  # seconds
+LOG_TIMEOUT = 30.0
+
+Plugin = Literal["MYSQL_NATIVE_PASSWORD", "MYSQL_CACHING_SHA2_PASSWORD"]
+
+
+@dataclass(frozen=True)
+class Account:
+    """A database user and how its clients prove their password to the proxy."""
+
+    name: str
+    password: str
+    plugin: Plugin
+
+
+NATIVE = Account("through_native", "Native-Password-7", "MYSQL_NATIVE_PASSWORD")
+SHA2 = Account("through_sha2", "Sha2-Passwörd-8", "MYSQL_CACHING_SHA2_PASSWORD")
+ACCOUNTS = (NATIVE, SHA2)
+
+# These never may stand in a log: what is wrong in the proxy, and what is none of the log's business.
+FORBIDDEN = ("Traceback", "Unhandled", '"exception"', "Internal error", "SELECT ", "INSERT ", "UPDATE ", "SET @")
+
+LogLine = dict[str, Any]
+
+
+class Proxy:
+    """``with Proxy(server, folder, ...) as proxy: ...`` runs one before ``server``, on a free port.
+
+    ``proxy`` and ``target_group`` are more settings of these two sections. Leaving the block stops it and looks at
+    its log.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        server: DatabaseServer,
+        folder: Path,
+        *,
+        max_connections: int = 4,
+        tls: Certificates | None = None,
+        accounts: Sequence[Account] = ACCOUNTS,
+        proxy: Mapping[str, object] | None = None,
+        target_group: Mapping[str, object] | None = None,
+    ) -> None:
+        self.server = server
+        self.port = 0
+        self.tls = tls
+        self.accounts = accounts
+        self.log: list[LogLine] = []
+        self.secrets = {account.password for account in accounts}
+        self._folder = folder
+        self._proxy = dict(proxy or {})
+        self._target_group = {
+            "max_connections": max_connections,
+            "connection_borrow_timeout": 10,
+            **(target_group or {}),
+        }
+        self._process: subprocess.Popen[str] | None = None
+        self._news = threading.Condition()
+        self._ended = False
+        self._raw = ""
+        self._reader: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+        self.check_log()
+
+    def start(self) -> None:
+        """Start the process and wait until it listens."""
+        config = self._folder / "proxy.toml"
+        config.write_text(self._config())
+        self._process = subprocess.Popen(
+            [*tied_to_us("KILL"), sys.executable, "-m", "twisted", "rdsproxy", "--config", str(config)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        line = self.wait_for_log(lambda line: line.get("event") == "listening", START_TIMEOUT)
+        # Twisted's name of an address: IPv4Address(type='TCP', host='127.0.0.1', port=12345)
+        self.port = int(line["listen"][0].split("port=")[1].rstrip(")"))
+
+    def stop(self) -> None:
+        """Ask the process to end, and see it end well."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"the proxy does not stop; its log ends:\n{self._raw[-4000:]}") from None
+        assert self._reader is not None
+        self._reader.join()
+        assert process.stdout is not None
+        process.stdout.close()
+
+    def _config(self) -> str:
+        parts = ["[proxy]", *_settings(self._proxy)]
+        if self.tls is not None:
+            parts += [
+                "[proxy.tls]",
+                *_settings({"certificate": str(self.tls.certificate), "private_key": str(self.tls.private_key)}),
+            ]
+        parts += ["[[proxy.endpoints]]", *_settings({"listen": [f"tcp:0:interface={self.host}"]})]
+        for number, account in enumerate(self.accounts):
+            secret = self._folder / f"secret-{number}.json"
+            secret.write_text(json.dumps({"username": account.name, "password": account.password}))
+            parts += [
+                "[[proxy.auth]]",
+                *_settings({"secret": f"file:{secret}", "client_password_auth_type": account.plugin}),
+            ]
+        parts += ["[target_group]", *_settings(self._target_group)]
+        parts += ["[[target_group.targets]]", *_settings({"host": self.server.host, "port": self.server.port})]
+        return "\n".join(parts) + "\n"
+
+    # -- the log -------------------------------------------------------------------------------------------------------
+
+    def _read_log(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for text in self._process.stdout:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                line = {"event": text.rstrip("\n")}
+            with self._news:
+                self._raw += text
+                self.log.append(line)
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    def wait_for_log(
+        self, wanted: Callable[[LogLine], bool], timeout: float = LOG_TIMEOUT, *, after: int = 0
+    ) -> LogLine:
+        """Give the first line from number ``after`` on that is ``wanted``, as soon as it is there."""
+        with self._news:
+            found: LogLine | None = None
+
+            def look() -> bool:
+                nonlocal found
+                found = next((line for line in self.log[after:] if wanted(line)), None)
+                return found is not None or self._ended
+
+            self._news.wait_for(look, timeout)
+            if found is None:
+                raise AssertionError(f"not in the proxy's log, which ends:\n{self._raw[-4000:]}")
+            return found
+
+    def check_log(self) -> None:
+        """Fail if the log has a traceback, an unexpected failure, SQL, or a password."""
+        with self._news:
+            text = self._raw
+        print(f"The proxy's log ends:\n{text[-3000:]}")  # pytest shows it where a test fails
+        for word in [*FORBIDDEN, *self.secrets]:
+            # A password may stand there as JSON writes it.
+            for form in {word, json.dumps(word)[1:-1]}:
+                position = text.find(form)
+                assert position < 0, f"{word!r} in the proxy's log:\n{text[max(0, position - 2000) : position + 3000]}"
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def memory(self, *, peak: bool = False) -> int:
+        """Give the resident memory in bytes, now or at its highest so far."""
+        name = "VmHWM:" if peak else "VmRSS:"
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith(name))
+        return int(line.split()[1]) * 1024
+
+    def connect(self, account: Account = NATIVE, *, tls: bool = False, **more: Any) -> Connection:
+        """Connect through the proxy: schema app, utf8mb4, autocommit, unless `more` says otherwise."""
+        return connect(self.host, self.port, account, self.tls if tls else None, **more)
+
+    def backends(self) -> list[int]:
+        """Give the server's ids of the connections that the proxy holds."""
+        names = {account.name for account in self.accounts}
+        return [process.id for process in self.server.processlist() if process.user in names]
+
+
+def connect(host: str, port: int, account: Account, tls: Certificates | None = None, **more: Any) -> Connection:
+    """Connect with PyMySQL: schema app, utf8mb4, autocommit, unless `more` says otherwise."""
+    settings: dict[str, Any] = {
+        "user": account.name,
+        "password": account.password.encode(),  # PyMySQL would encode text as Latin-1
+        "database": "app",
+        "charset": "utf8mb4",
+        "autocommit": True,
+        "connect_timeout": 20,
+        "read_timeout": 20,
+        **more,
+    }
+    if tls is not None:
+        settings["ssl"] = {"ca": str(tls.ca), "check_hostname": True}
+    else:
+        settings["ssl_disabled"] = True
+    connection: Connection = pymysql.connect(host=host, port=port, **settings)
+    return connection
+
+
+def run(connection: Connection, sql: str, *arguments: object) -> int:
+    """Run a statement; give the affected rows."""
+    with connection.cursor() as cursor:
+        return cursor.execute(sql, arguments or None)
+
+
+def rows(connection: Connection, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+    """Run a query; give its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, arguments or None)
+        return list(cursor.fetchall())
+
+
+def one(connection: Connection, sql: str, *arguments: object) -> Any:
+    """Run a query; give the one value of its one row."""
+    ((value,),) = rows(connection, sql, *arguments)
+    return value
+
+
+@contextmanager
+def refused(code: int, text: str = "") -> Iterator[None]:
+    """Expect MySQL's error ``code`` with ``text`` in its message."""
+    with pytest.raises(pymysql.MySQLError) as caught:
+        yield
+    assert caught.value.args[0] == code, caught.value
+    assert text in str(caught.value.args[1]), caught.value
+
+
+def _settings(values: Mapping[str, object]) -> list[str]:
+    # JSON's strings, numbers, truth values and lists are TOML's too.
+    return [f"{name} = {json.dumps(value)}" for name, value in values.items()]
