@@ -119,8 +119,8 @@ class ProxyService(MultiService):
             raise StartError(f"cannot listen on {description}: {type(error).__name__}: {error}") from None
         listening.addCallbacks(self._ports.append, failures.append)
         if failures:
-            error = failures[0].value
-            reason = error.socketError if isinstance(error, CannotListenError) else error
+            failed = failures[0].value
+            reason = failed.socketError if isinstance(failed, CannotListenError) else failed
             raise StartError(f"cannot listen on {description}: {reason}")
 
     def stopService(self) -> Deferred[None]:
