@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -16,56 +16,18 @@ from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.framing import UploadReader
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm
 from rdsproxy.protocol.responses import Err
-from rdsproxy.protocol.results import Result
 from rdsproxy.relay import errors
-from rdsproxy.session import restore
+from rdsproxy.relay.client import Client
+from rdsproxy.relay.restoring import bring_to, run_all
 from rdsproxy.session.pinning import PinReason, explain
+from rdsproxy.session.questions import PROBE, Question, questions_of
 from rdsproxy.session.session import IN_TRANSACTION, Session
 from rdsproxy.session.statements import Trait
-
-# An ERR tells neither status flags nor trackers. The reply to this does, and leaves the diagnostics as they are (a
-# COM_PING would not do: MariaDB puts no trackers into its reply).
-PROBE: Final = commands.query(b"SHOW WARNINGS LIMIT 0")
-
-# Also makes the connection forget, so that no other session ever sees the value.
-TAKE_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0)")
-ASK_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID()")
 
 # As RDS Proxy puts it.
 _TO_THE_END: Final = (
     "for the remainder of the session. The proxy can't reuse this connection until the session ends."
 )
-
-Question = tuple[bytes, Callable[[Result], None]]
-
-
-class Client(Protocol):
-    """What the relay needs of the client's connection."""
-
-    @property
-    def log(self) -> Any:
-        """The client's logger."""
-
-    def write(self, data: bytes | bytearray) -> None:
-        """Send bytes as they are."""
-
-    def send_error(self, err: Err, sequence: int = 1) -> None:
-        """Send an ERR packet."""
-
-    def ready(self) -> None:
-        """The command is done: take the next one."""
-
-    def begin_upload(self) -> None:
-        """Hand on what the client sends, until the file has ended."""
-
-    def hold_input(self) -> None:
-        """Stop reading from the client."""
-
-    def resume_input(self) -> None:
-        """Read again."""
-
-    def fail(self, why: str) -> None:
-        """Close: the client can make no sense of what would follow."""
 
 
 class Relay:
@@ -82,7 +44,6 @@ class Relay:
         """A command is under way; the next one has to wait."""
         self.deliver = client.write
         self._traits = Trait.NONE
-        self._probe = False
         self._settling = False
         """The client has its reply, and the server is asked what it has made of the session."""
         self._after_ok: Callable[[], None] | None = None
@@ -152,7 +113,7 @@ class Relay:
         self._refuse(err)
 
     async def _restore_and_run(self, connection: DatabaseConnection, packets: bytes, expect: int) -> None:
-        await self._restore(connection)
+        await bring_to(connection, self.session, self.pool)
         self._work = None
         connection.lend(self)
         connection.run(packets, expect, self.form)
@@ -190,7 +151,7 @@ class Relay:
         assert connection is not None
         session.sent(traits)
         if not session.insert_id_here and (session.insert_id_moved or session.lasting_pins):
-            await self._check(connection, [commands.query(b"SET last_insert_id=%d" % session.insert_id)])
+            await run_all(connection, [commands.query(b"SET last_insert_id=%d" % session.insert_id)])
             session.insert_id_here = True
         connection.lend(self)
         self._work = None
@@ -206,7 +167,7 @@ class Relay:
         if clean:
             await self.pool.connector.reset(connection)
         if connection.state is not session.state:
-            await self._restore(connection)
+            await bring_to(connection, session, self.pool)
 
     def _borrow_last(self) -> None:
         last = self._last_connection
@@ -219,26 +180,6 @@ class Relay:
             self.connection = last
             last.lend(self)
             self.session.borrowed()
-
-    async def _restore(self, connection: DatabaseConnection) -> None:
-        session = self.session
-        wanted = session.state
-        if connection.state is None or (wanted.schema == b"" and connection.state.schema != b""):
-            await self.pool.connector.start_over(connection)
-        assert connection.state is not None
-        packets = restore.plan(connection.state, wanted, session.states)
-        connection.state = None
-        if packets:
-            await self._check(connection, packets)
-        connection.state = wanted
-        if wanted.schema:
-            self.pool.schemas[self.key].add(wanted.schema)
-
-    async def _check(self, connection: DatabaseConnection, packets: list[bytes]) -> None:
-        """Run the proxy's own commands; an error of theirs is the client's."""
-        for result in await connection.ask(packets):
-            if result.err is not None:
-                raise BorrowError(result.err)
 
     def _work_failed(self, failure: Failure) -> None:
         self._work = None
@@ -316,7 +257,8 @@ class Relay:
             self.client.fail(f"unreadable session trackers: {error}")
             return
         if reply.failed:
-            self._probe = True
+            session.unprobed = True
+            session.insert_id_moved = True
         elif self._after_ok is not None:
             self._after_ok()
         self._settle()
@@ -327,7 +269,7 @@ class Relay:
         connection = self.connection
         assert connection is not None
         if not session.lasting_pins:
-            questions = self._questions()
+            questions = questions_of(session)
             if questions:
                 if self._slow_client:
                     # The reply is complete: what the client has not read of it yet must not hold up the answers.
@@ -344,23 +286,6 @@ class Relay:
             self._give_back(connection)
         self._done()
 
-    def _questions(self) -> list[Question]:
-        session = self.session
-        if self._probe:
-            self._probe = False
-            return [(PROBE, self._probed)]
-        questions: list[Question] = []
-        if session.doubtful:
-            names = sorted(session.doubtful)
-            sql = b"SELECT " + b", ".join(b"@@SESSION." + name for name in names)
-            questions.append((commands.query(sql), lambda result: self._answered(names, result)))
-        if session.insert_id_moved:
-            if not session.holds:
-                questions.append((TAKE_INSERT_ID, self._insert_id_answered))
-            elif not session.insert_id_here:
-                questions.append((ASK_INSERT_ID, self._insert_id_answered))
-        return questions
-
     async def _ask(self, connection: DatabaseConnection, questions: list[Question]) -> None:
         """Settle with the answers. The client has its reply: a failure here is told with its next command."""
         try:
@@ -370,6 +295,9 @@ class Relay:
                 if result.err is not None:
                     raise BorrowError(result.err)
                 take(result)
+            if questions[0][0] is PROBE:
+                # It leaves alone what the statement before it has left behind.
+                connection.last_borrower = self
         except ConnectionLostError:
             self._work = None
             self._settling = False
@@ -387,18 +315,6 @@ class Relay:
         self._work = None
         self._settling = False
         self._settle()
-
-    def _probed(self, result: Result) -> None:
-        self.session.learn(result.status, result.changes, Trait.NONE)
-        if self.connection is not None:
-            # The one question that leaves the diagnostics of the statement before it alone.
-            self.connection.last_borrower = self
-
-    def _answered(self, names: list[bytes], result: Result) -> None:
-        self.session.answered({name: value or b"" for name, value in zip(names, result.rows[0], strict=True)})
-
-    def _insert_id_answered(self, result: Result) -> None:
-        self.session.answered_insert_id(int(result.rows[0][0] or 0))
 
     def _give_back(self, connection: DatabaseConnection) -> None:
         self.connection = None
@@ -462,7 +378,6 @@ class Relay:
             # Its locks are gone and its transaction is rolled back before the client hears of it.
             await self.pool.recycle(connection)
         self.session.reset()
-        self._probe = False
         self._logged_pins = PinReason.NONE
         self._work = None
         then()

@@ -34,7 +34,7 @@ class Trait(IntFlag):
     SEQUENCE = 64
     """NEXTVAL and its kin: LASTVAL belongs to the connection."""
     INSERT_ID = 128
-    """May read or set LAST_INSERT_ID()."""
+    """May read or set LAST_INSERT_ID(), where the reply does not tell: INSERT ... RETURNING is answered by rows."""
     DIAGNOSTICS = 256
     """Reads what the statement before it left behind: warnings, ROW_COUNT(), FOUND_ROWS()."""
     COUNTS_ROWS = 512
@@ -60,6 +60,7 @@ _SUSPECTS: Final = (
     b"VALUE",
     b"INSERT_ID",
     b"IDENTITY",
+    b"RETURNING",
     b"WARNINGS",
     b"ERRORS",
     b"PROFILE",
@@ -93,7 +94,7 @@ _TRAITS: Final = (
     ),
     (Trait.XA, re.compile(_START + rb"XA\b")),
     (Trait.SEQUENCE, re.compile(rb"\b(?:NEXTVAL|LASTVAL|SETVAL)\b|\b(?:NEXT|PREVIOUS)\s+VALUE\s+FOR\b")),
-    (Trait.INSERT_ID, re.compile(rb"\bLAST_INSERT_ID\b|\bIDENTITY\b")),
+    (Trait.INSERT_ID, re.compile(rb"\bLAST_INSERT_ID\b|\bIDENTITY\b|\bRETURNING\b")),
     (
         Trait.DIAGNOSTICS,
         re.compile(

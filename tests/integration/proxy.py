@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pymysql
 import pytest
+from pymysql.constants import SERVER_STATUS
 
 from rdsproxy.demo.server import tied_to_us
 from tests.servers import Certificates, DatabaseServer
@@ -259,6 +260,28 @@ def one(connection: Connection, sql: str, *arguments: object) -> Any:
     """Run a query; give the one value of its one row."""
     ((value,),) = rows(connection, sql, *arguments)
     return value
+
+
+def status(connection: Connection) -> int:
+    """Give the status flags of the last reply."""
+    flags: int = connection.server_status  # type: ignore[attr-defined]
+    return flags
+
+
+def in_transaction(connection: Connection) -> bool:
+    """Tell what the last reply said."""
+    return bool(status(connection) & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
+
+
+def backend(connection: Connection) -> int:
+    """Give the server's own id of the connection that runs this."""
+    number: int = one(connection, "SELECT CONNECTION_ID()")
+    return number
+
+
+def vanish(connection: Connection) -> None:
+    """End the connection as a killed process does."""
+    connection._force_close()  # type: ignore[attr-defined]
 
 
 @contextmanager
