@@ -181,7 +181,7 @@ class DatabaseConnection(Wire):
                 if not rest:
                     return
                 data = rest
-        except (ProtocolError, StopIteration) as error:
+        except ProtocolError as error:
             self._break(f"unreadable reply: {error}")
 
     # -- on loan ---------------------------------------------------------------------------------------------------

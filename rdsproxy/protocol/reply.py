@@ -377,6 +377,8 @@ class Reply:
             group, walked = walk(buffer, position, end, shift, count)
             if walked < count:
                 self._refuse_odd(buffer, group, end)
+                if end - start > MAX_PAYLOAD:
+                    raise ProtocolError("more than 16 MiB of definitions in the reply to COM_STMT_PREPARE")
                 return None
             packets += count
             pieces.append(buffer[position:group])

@@ -76,15 +76,15 @@ def parse_ok(payload: bytes) -> Ok:
 
 
 def parse_err(payload: bytes) -> Err:
-    """Read an ERR payload. The SQLSTATE is absent before the handshake is over: HY000 stands in.
+    """Read an ERR payload. HY000 stands in for an SQLSTATE that is absent (before the handshake is over) or is none.
 
     Raises ProtocolError when it is cut short.
     """
     if len(payload) < 3 or payload[0] != ERR:
         raise ProtocolError("not an ERR packet")
     code = int.from_bytes(payload[1:3], "little")
-    if payload[3:4] == b"#" and len(payload) >= 9:
-        sqlstate, text = payload[4:9].decode("latin-1"), payload[9:]
+    if payload[3:4] == b"#" and payload[4:9].isalnum() and len(payload) >= 9:
+        sqlstate, text = payload[4:9].decode("ascii"), payload[9:]
     else:
         sqlstate, text = "HY000", payload[3:]
     return Err(code, sqlstate, text.decode("utf-8", "replace"))

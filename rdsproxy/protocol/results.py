@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rdsproxy.protocol.datatypes import read_lenenc_bytes, read_lenenc_int
 from rdsproxy.protocol.errors import ProtocolError
-from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, unpack_header
+from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD
 from rdsproxy.protocol.responses import Err, parse_err, parse_ok
 
 Row = tuple[bytes | None, ...]
@@ -34,7 +34,8 @@ def read_result(raw: bytes) -> Result:
             _ok(result, payload)
         else:
             for _ in range(read_lenenc_int(payload, 0)[0]):
-                next(payloads)
+                if next(payloads, None) is None:
+                    raise ProtocolError("reply to a command of the proxy ends among its columns")
             _rows(result, payloads)
     return result
 
@@ -72,7 +73,7 @@ def _ok(result: Result, payload: bytes) -> None:
 def _payloads(raw: bytes) -> Iterator[bytes]:
     position = 0
     while position < len(raw):
-        length = unpack_header(raw, position)[0] & MAX_PAYLOAD
+        length = int.from_bytes(raw[position : position + 3], "little")
         payload = raw[position + HEADER_SIZE : position + HEADER_SIZE + length]
         if not length or length == MAX_PAYLOAD or len(payload) < length:
             raise ProtocolError("reply to a command of the proxy is cut short or too large")

@@ -81,13 +81,13 @@ def chains(draw: st.DrawFn) -> list[Part]:
     return [*parts, *draw(last_links)]
 
 
-uncounted = st.builds(
+uncounted: st.SearchStrategy[list[Part]] = st.builds(
     ResultSet, rows=st.lists(rows, max_size=5).map(tuple), end=st.one_of(ends, errs), counted=st.just(False)
 ).map(lambda part: [part])
-prepared = st.one_of(
+prepared: st.SearchStrategy[list[Part]] = st.one_of(
     st.builds(
         Prepared, st.lists(columns, max_size=3).map(tuple), st.lists(columns, max_size=3).map(tuple), st.integers(0, 9)
     ),
     errs,
 ).map(lambda part: [part])
-statistics = st.builds(Text, st.binary(min_size=1, max_size=30)).map(lambda part: [part])
+statistics: st.SearchStrategy[list[Part]] = st.builds(Text, st.binary(min_size=1, max_size=30)).map(lambda part: [part])
