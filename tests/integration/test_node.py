@@ -1,0 +1,1 @@
+"""Node's mysql2 and mariadb through the proxy."""
