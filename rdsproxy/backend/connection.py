@@ -77,6 +77,8 @@ class DatabaseConnection(Wire):
         self.reply = Reply()
         self.state: State | None = None
         """What the connection's session is set to; None while that is not known."""
+        self.must_forget = False
+        """A statement failed here, so that LAST_INSERT_ID() may be anything; its session may still read the error."""
         self.borrower: Borrower | None = None
         self.last_borrower: Borrower | None = None
         """Whose statement ran last, as long as nothing else has run since."""

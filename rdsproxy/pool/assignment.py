@@ -2,7 +2,7 @@
 
 Connections and waiters are any objects. A connection is idle, busy (on loan, or being cleaned) or opening; the sum of
 all three never exceeds the limit. Waiters are served first come, first served within a key, and fairly between keys:
-the key that holds the fewest connections goes first.
+the key that holds the fewest connections goes first, and those that hold none take turns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Plan(Generic[Key, Connection, Waiter]):
 class _Shelf(Generic[Connection, Waiter]):
     """The connections and waiters of one key."""
 
-    __slots__ = ("busy", "by_state", "idle", "opening", "waiting")
+    __slots__ = ("busy", "by_state", "idle", "opening", "turn", "waiting")
 
     def __init__(self) -> None:
         self.idle: OrderedDict[Connection, object] = OrderedDict()
@@ -37,12 +37,20 @@ class _Shelf(Generic[Connection, Waiter]):
         self.by_state: dict[object, dict[Connection, None]] = {}
         self.busy = 0
         self.opening = 0
+        self.turn = 0
+        """When a plan served it last, as a number that grows."""
         self.waiting: OrderedDict[Waiter, object] = OrderedDict()
         """Waiters and the states they want, longest waiting first."""
 
     @property
-    def held(self) -> int:
-        return self.busy + self.opening
+    def rank(self) -> tuple[int, int]:
+        """The lowest is served first: who holds least.
+
+        Where nothing is held, the longest unserved: otherwise, with more keys than connections, some would never be.
+        Where something is, one that needs no login.
+        """
+        held = self.busy + self.opening
+        return held, (not self.idle) if held else self.turn
 
     def put(self, connection: Connection, state: object) -> None:
         self.idle[connection] = state
@@ -94,6 +102,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
         self._shelves: dict[Key, _Shelf[Connection, Waiter]] = {}
         self._opening = 0
         self._waiting = 0
+        self._turns = 0
         self.total = 0
         """Connections of all keys: idle, busy and opening."""
 
@@ -136,9 +145,15 @@ class Assignment(Generic[Key, Connection, Waiter]):
 
     def wait(self, key: Key, waiter: Waiter, state: object) -> bool:
         """Put a waiter at the end of its key's queue. True: it may be served now, so ask for a plan."""
-        self._shelf(key).waiting[waiter] = state
+        shelf = self._shelves.get(key) or self._shelf(key)
+        shelf.waiting[waiter] = state
         self._waiting += 1
-        return self.total < self.limit or any(shelf.idle for shelf in self._shelves.values())
+        if self.total < self.limit:
+            return True
+        for other in self._shelves.values():  # noqa: SIM110 - on the path of each query that has to wait
+            if other.idle:
+                return True
+        return False
 
     def forget(self, key: Key, waiter: Waiter) -> None:
         """Take a waiter that has left, or was failed, out of the queue."""
@@ -191,7 +206,9 @@ class Assignment(Generic[Key, Connection, Waiter]):
             ]
             if not wanting:
                 break
-            key, shelf = min(wanting, key=lambda item: item[1].held)
+            key, shelf = min(wanting, key=lambda item: item[1].rank)
+            self._turns += 1
+            shelf.turn = self._turns
             if shelf.idle:
                 self._lend(shelf, plan)
             elif self._opening >= self.opening_limit:

@@ -212,7 +212,9 @@ class Pool:
     def give_back(self, connection: DatabaseConnection) -> None:
         """End a loan. The connection's `state` must be what it is set to."""
         connection.borrower = None
-        following = self._books.give_back(connection.key, connection, connection.state)
+        # One that has to forget something first fits nobody at once.
+        state = None if connection.must_forget else connection.state
+        following = self._books.give_back(connection.key, connection, state)
         if following is True:
             self._act()
         elif following is not False:
@@ -242,6 +244,7 @@ class Pool:
             done.callback(None)
             return done
         connection.state = None
+        connection.must_forget = False
         cleaned = self.connector.reset(connection)
         cleaned.addCallbacks(lambda _: self.give_back(connection), lambda _: connection.discard())
         return cleaned

@@ -102,7 +102,7 @@ class Relay:
         connection.lend(self)
         session = self.session
         session.borrowed()
-        if connection.state is session.state:
+        if connection.state is session.state and not connection.must_forget:
             connection.run(packets, expect, self.form)
         else:
             self._begin(self._restore_and_run(connection, packets, expect))
@@ -166,7 +166,7 @@ class Relay:
         session.borrowed()
         if clean:
             await self.pool.connector.reset(connection)
-        if connection.state is not session.state:
+        if connection.state is not session.state or connection.must_forget:
             await bring_to(connection, session, self.pool)
 
     def _borrow_last(self) -> None:
@@ -257,8 +257,7 @@ class Relay:
             self.client.fail(f"unreadable session trackers: {error}")
             return
         if reply.failed:
-            session.unprobed = True
-            session.insert_id_moved = True
+            session.unprobed = session.insert_id_suspect = True
         elif self._after_ok is not None:
             self._after_ok()
         self._settle()
@@ -268,6 +267,9 @@ class Relay:
         session = self.session
         connection = self.connection
         assert connection is not None
+        if session.insert_id_suspect and session.holds:
+            session.insert_id_moved = True
+            session.insert_id_suspect = False
         if not session.lasting_pins:
             questions = questions_of(session)
             if questions:
@@ -319,6 +321,8 @@ class Relay:
     def _give_back(self, connection: DatabaseConnection) -> None:
         self.connection = None
         connection.state = self.session.state
+        connection.must_forget = self.session.insert_id_suspect
+        self.session.insert_id_suspect = False
         self._last_connection = connection
         if self._slow_client:
             self._slow_client = False

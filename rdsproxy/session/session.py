@@ -26,10 +26,12 @@ class Session:
         "insert_id",
         "insert_id_here",
         "insert_id_moved",
+        "insert_id_suspect",
         "pins",
         "state",
         "states",
         "status",
+        "unprobed",
     )
 
     def __init__(self, states: States, state: State) -> None:
@@ -44,6 +46,10 @@ class Session:
         """The held connection gives the session's own LAST_INSERT_ID()."""
         self.insert_id_moved = False
         """The held connection's LAST_INSERT_ID() may have changed: ask before the connection is given back."""
+        self.insert_id_suspect = False
+        """A statement failed: the manual leaves LAST_INSERT_ID() undefined then."""
+        self.unprobed = False
+        """The last reply was an ERR: what the statement did to the session before it failed is not known."""
         self.doubtful: set[bytes] = set()
         """Variables whose value must be asked for: the trackers named them but may not have told the value."""
 
@@ -135,6 +141,8 @@ class Session:
         self.insert_id = 0
         self.insert_id_here = True
         self.insert_id_moved = False
+        self.insert_id_suspect = False
+        self.unprobed = False
         self.doubtful.clear()
 
     def lost(self) -> None:
@@ -142,4 +150,6 @@ class Session:
         self.pins = PinReason.NONE
         self.status = cap.SERVER_STATUS_AUTOCOMMIT
         self.insert_id_moved = False
+        self.insert_id_suspect = False
+        self.unprobed = False
         self.doubtful.clear()

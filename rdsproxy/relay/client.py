@@ -1,0 +1,36 @@
+"""What the relay needs of the client's connection."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from rdsproxy.protocol.responses import Err
+
+
+class Client(Protocol):
+    """A client that has logged in."""
+
+    @property
+    def log(self) -> Any:
+        """The client's logger."""
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Send bytes as they are."""
+
+    def send_error(self, err: Err, sequence: int = 1) -> None:
+        """Send an ERR packet."""
+
+    def ready(self) -> None:
+        """The command is done: take the next one."""
+
+    def begin_upload(self) -> None:
+        """Hand on what the client sends, until the file has ended."""
+
+    def hold_input(self) -> None:
+        """Stop reading from the client."""
+
+    def resume_input(self) -> None:
+        """Read again."""
+
+    def fail(self, why: str) -> None:
+        """Close: the client can make no sense of what would follow."""

@@ -1,0 +1,39 @@
+"""Bring a borrowed connection to the state of the session that will use it."""
+
+from __future__ import annotations
+
+from rdsproxy.backend.connection import DatabaseConnection
+from rdsproxy.pool.pool import BorrowError, Pool
+from rdsproxy.session import restore
+from rdsproxy.session.questions import TAKE_INSERT_ID
+from rdsproxy.session.session import Session
+
+
+async def bring_to(connection: DatabaseConnection, session: Session, pool: Pool) -> None:
+    """Make the connection's state the session's.
+
+    Raises BorrowError with the server's error if it cannot be (the schema was dropped, say), and ConnectionLostError;
+    the connection's state is then not known.
+    """
+    wanted = session.state
+    if connection.state is None or (wanted.schema == b"" and connection.state.schema != b""):
+        await pool.connector.start_over(connection)
+    assert connection.state is not None
+    packets = restore.plan(connection.state, wanted, session.states)
+    assert packets is not None
+    connection.state = None
+    if connection.must_forget:
+        packets.append(TAKE_INSERT_ID)
+        connection.must_forget = False
+    if packets:
+        await run_all(connection, packets)
+    connection.state = wanted
+    if wanted.schema:
+        pool.schemas[connection.key].add(wanted.schema)
+
+
+async def run_all(connection: DatabaseConnection, packets: list[bytes]) -> None:
+    """Run commands of the proxy's, in one write. Raises BorrowError with the first error, and ConnectionLostError."""
+    for result in await connection.ask(packets):
+        if result.err is not None:
+            raise BorrowError(result.err)

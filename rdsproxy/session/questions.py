@@ -1,0 +1,51 @@
+"""What must be asked of the server about a session before its connection may serve another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from rdsproxy.protocol import commands
+from rdsproxy.protocol.results import Result
+from rdsproxy.session.session import Session
+from rdsproxy.session.statements import Trait
+
+Question = tuple[bytes, Callable[[Result], None]]
+"""A command, and who takes its result."""
+
+# An ERR tells neither status flags nor trackers. The reply to this does, and leaves the diagnostics as they are (a
+# COM_PING would not do: MariaDB puts no trackers into its reply).
+PROBE: Final = commands.query(b"SHOW WARNINGS LIMIT 0")
+
+# Also makes the connection forget, so that no other session ever sees the value.
+TAKE_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0)")
+ASK_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID()")
+
+
+def questions_of(session: Session) -> list[Question]:
+    """Give what to ask now, all in one write. The answers may lead to more questions."""
+
+    def probed(result: Result) -> None:
+        session.unprobed = False
+        session.learn(result.status, result.changes, Trait.NONE)
+
+    def told_insert_id(result: Result) -> None:
+        session.answered_insert_id(int(result.rows[0][0] or 0))
+
+    if session.unprobed:
+        return [(PROBE, probed)]
+    questions: list[Question] = []
+    if session.doubtful:
+        names = sorted(session.doubtful)
+
+        def told_variables(result: Result) -> None:
+            session.answered({name: value or b"" for name, value in zip(names, result.rows[0], strict=True)})
+
+        sql = b"SELECT " + b", ".join(b"@@SESSION." + name for name in names)
+        questions.append((commands.query(sql), told_variables))
+    if session.insert_id_moved:
+        if not session.holds:
+            questions.append((TAKE_INSERT_ID, told_insert_id))
+        elif not session.insert_id_here:
+            questions.append((ASK_INSERT_ID, told_insert_id))
+    return questions
