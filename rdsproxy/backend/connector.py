@@ -55,6 +55,8 @@ class Connector:
         self._reactor = reactor
         self._lexers = Lexers()
         self._facts: Facts | None = None
+        self._roles: dict[PoolKey, bytes | None] = {}
+        """The role with which each key's connections begin."""
 
     def connect(
         self, pool: Pool, key: PoolKey, on_lost: Callable[[DatabaseConnection, str], None]
@@ -80,6 +82,9 @@ class Connector:
             if facts is None or facts.version != greeting.server_version:
                 facts = self._facts = await learn_facts(connection, greeting.server_version, greeting.charset)
             await ask(connection, setup_packets(facts.tracked, self._init_query))
+            if key not in self._roles:
+                (where,) = await ask(connection, [self._ask_where()])
+                self._roles[key] = where.rows[0][1]
             states = pool.states.get(key)
             if states is None:
                 baseline = MappingProxyType(await learn_baseline(connection))
@@ -112,7 +117,7 @@ class Connector:
                     commands.RESET_CONNECTION_PACKET,
                     commands.set_option(multi_statements=True),
                     *setup_packets(self._facts.tracked, self._init_query),
-                    commands.query(b"SELECT DATABASE()"),
+                    self._ask_where(),
                 ]
             )
         finally:
@@ -121,7 +126,11 @@ class Connector:
         err = first_error(results)
         schema = b""
         if err is None:
-            schema = results[-1].rows[0][0] or b""
+            name, role = results[-1].rows[0]
+            if role != self._roles[connection.key]:
+                # Neither COM_RESET_CONNECTION nor, on MariaDB, COM_CHANGE_USER ends a role.
+                raise LoginError("a reset connection has kept a role")
+            schema = name or b""
             if schema:
                 # The schema was kept, but not its default character set, which LOAD DATA goes by.
                 err = first_error(await connection.ask([commands.init_db(schema)]))
@@ -129,6 +138,11 @@ class Connector:
             raise LoginError(f"a reset connection could not be set up: {err.code}", err)
         fresh = connection.states.fresh
         connection.state = connection.states.with_schema(fresh, schema)
+
+    def _ask_where(self) -> bytes:
+        """Give a query for the schema and the role that are in force."""
+        assert self._facts is not None
+        return commands.query(b"SELECT DATABASE(), " + (b"CURRENT_ROLE()" if self._facts.knows_roles else b"NULL"))
 
     def start_over(self, connection: DatabaseConnection) -> Deferred[None]:
         """Make a connection forget its session, its schema too. A failure leaves it of no use."""

@@ -36,6 +36,11 @@ class Facts:
         """MariaDB, rather than MySQL."""
         return "MariaDB" in self.version
 
+    @property
+    def knows_roles(self) -> bool:
+        """Users may have roles, as since MySQL 8.0 and in every MariaDB."""
+        return self.is_mariadb or not self.version.startswith("5.")
+
 
 async def learn_facts(connection: DatabaseConnection, version: str, collation: int) -> Facts:
     """Ask a connection that has just logged in. Raises LoginError and ConnectionLostError."""

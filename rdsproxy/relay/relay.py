@@ -469,7 +469,7 @@ class Relay:
         connection.borrower = None
         if self._slow_client:
             connection.read_again()
-        if self.busy:
+        if self.busy and not self._settling:
             # In mid-reply, or while its state was being changed: nothing is known of it.
             self.pool.discard(connection)
         else:

@@ -114,6 +114,10 @@ _TRAITS: Final = (
 _COMMENT: Final = rb"/\*(?!M?!).*?\*/|#[^\n]*|--(?=[\x00-\x20]|\Z)[^\n]*"
 _SINGLE: Final = {True: rb"'(?:[^'\\]|\\.)*'|", False: rb"'[^']*'|"}
 _DOUBLE: Final = {True: rb'"(?:[^"\\]|\\.)*"|', False: rb'"[^"]*"|'}
+_FIRST_STATEMENT: Final = re.compile(rb"((?:[^;`\"]|`[^`]*`|\"[^\"]*\")*)(?:;|\Z)")
+_DEFINITION: Final = re.compile(
+    rb"\s*(?:CREATE|ALTER)\b(?:(?!\bTABLE\b)[^;])*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|VIEW|PACKAGE)\b"
+)
 _OPENING: Final = re.compile(rb"/\*M?!0*")
 
 _BACKSLASH_IN_CHARACTERS: Final = frozenset((b"big5", b"cp932", b"gb18030", b"gbk", b"sjis"))
@@ -160,13 +164,22 @@ class Lexer:
             return Trait.NONE
         # A statement that changes how the ones behind it are read, and the new kind of string, are read as code.
         if not (self._plain or b"$$" in shape or (b"SQL_MODE" in shape and b";" in shape)):
-            shape = self._not_code.sub(self._blank, shape)
-        shape = _OPENING.sub(b" ", shape)
+            shape = _OPENING.sub(b" ", self._not_code.sub(self._blank, shape))
+            first = self._first_statement(shape)
+        else:
+            first = shape = _OPENING.sub(b" ", shape)
         traits = Trait.NONE
         for trait, pattern in _TRAITS:
-            if pattern.search(shape):
+            if pattern.search(first if trait is Trait.DIAGNOSTICS else shape):
                 traits |= trait
         return traits
+
+    def _first_statement(self, code: bytes) -> bytes:
+        """Give what may read the diagnostics of an earlier packet: the first statement, unless it is a definition."""
+        if _DEFINITION.match(code):
+            return b""
+        found = _FIRST_STATEMENT.match(code)
+        return found[1] if found else code
 
     def _blank(self, match: re.Match[bytes]) -> bytes:
         quote = match[0][:1]
