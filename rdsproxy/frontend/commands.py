@@ -54,7 +54,7 @@ def ping(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes)
 
 def quit_(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_QUIT: no answer."""
-    client.close()
+    client.quit()
 
 
 def set_option(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:

@@ -169,7 +169,8 @@ class ClientConnection(Wire):
         if word >> 24:
             raise ProtocolError(f"a command with sequence id {word >> 24}, not 0")
         if not length:
-            raise ProtocolError("an empty command")
+            self._refuse(errors.MALFORMED, "an empty command")
+            return False
         facts = self.door.pool.facts
         assert facts is not None
         if length > facts.max_allowed_packet:
@@ -213,6 +214,11 @@ class ClientConnection(Wire):
         self.log.warning("client sent a broken packet", reason=reason or err.message)
         self.send_error(err)
         self.fail(reason or err.message)
+
+    def quit(self) -> None:
+        """The client says goodbye: whatever it sent behind that is not run."""
+        self._receive = ignore
+        self.close()
 
     def change_user(self, payload: bytes) -> None:
         """Begin a new session, for another user or the same."""
