@@ -207,8 +207,6 @@ class Assignment(Generic[Key, Connection, Waiter]):
             if not wanting:
                 break
             key, shelf = min(wanting, key=lambda item: item[1].rank)
-            self._turns += 1
-            shelf.turn = self._turns
             if shelf.idle:
                 self._lend(shelf, plan)
             elif self._opening >= self.opening_limit:
@@ -236,6 +234,8 @@ class Assignment(Generic[Key, Connection, Waiter]):
         if connection is None:
             connection = shelf.take_oldest()
         shelf.busy += 1
+        self._turns += 1
+        shelf.turn = self._turns
         plan.lend.append((waiter, connection))
 
     def _oldest_idle(self, other_than: _Shelf[Connection, Waiter] | None) -> Connection | None:
@@ -249,6 +249,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
         shelf = self._shelves.get(key)
         if shelf is None:
             shelf = self._shelves[key] = _Shelf()
+            shelf.turn = self._turns
         return shelf
 
     # -- what there is -------------------------------------------------------------------------------------------------
