@@ -184,7 +184,7 @@ class Proxy:
 
             self._news.wait_for(look, timeout)
             if found is None:
-                raise AssertionError(f"not in the proxy's log, which ends:\n{self._raw[-4000:]}")
+                raise AssertionError(f"not in the proxy's log, which ends:\n{self._raw[-1500:]}")
             return found
 
     def check_log(self) -> None:
@@ -254,6 +254,15 @@ def rows(connection: Connection, sql: str, *arguments: object) -> list[tuple[Any
     with connection.cursor() as cursor:
         cursor.execute(sql, arguments or None)
         return list(cursor.fetchall())
+
+
+def look(connection: Connection, sql: str) -> list[tuple[Any, ...]] | int:
+    """Give the rows of a query, or the code of its error."""
+    try:
+        return rows(connection, sql)
+    except pymysql.MySQLError as error:
+        code: int = error.args[0]
+        return code
 
 
 def one(connection: Connection, sql: str, *arguments: object) -> Any:

@@ -78,7 +78,7 @@ def test_every_statement(narrow: Proxy, server: DatabaseServer, direct: Connecti
     its, mine, other_s = tables
     others_inserts = 0
     with narrow.connect() as session, narrow.connect() as other, narrow.connect() as never:
-        wrong = []
+        wrong: list[tuple[object, ...]] = []
         for statement in STATEMENTS + (MARIADB if server.kind == "mariadb" else []):
             with direct.cursor() as cursor:
                 cursor.execute(statement.format(t=its))

@@ -82,8 +82,6 @@ BOTH = [
 MARIADB = [
     "SET max_statement_time = 1.5",
     "SET old_mode = ''",
-    "SET STATEMENT sql_select_limit = 1 FOR SELECT 1 UNION SELECT 2",
-    "SET STATEMENT time_zone = '+01:00' FOR DO 1",
     "SET sql_if_exists = 1, sql_quote_show_create = 0",
     "SET SQL_MODE = ORACLE",
     "SET default_tmp_storage_engine = Aria",
@@ -125,7 +123,7 @@ def test_sessions_share_the_connection(narrow: Proxy) -> None:
     with narrow.connect() as first, narrow.connect(charset="latin1") as second, narrow.connect(database=None) as third:
         ids = {one(session, "SELECT CONNECTION_ID()") for session in (first, second, third, first)}
         assert len(ids) == 1
-        assert narrow.backends() == list(ids)
+        assert ids <= set(narrow.backends())
         assert len({session.thread_id() for session in (first, second, third)}) == 3
 
 
