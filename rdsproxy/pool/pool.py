@@ -187,6 +187,9 @@ class Pool:
 
         It is granted or refused now or later, but for a `forget`.
         """
+        if self._stopped:
+            waiter.refused(SHUTDOWN)
+            return
         timeout = self._limits.borrow_timeout
         self._deadlines[waiter] = (self._reactor.seconds() + timeout, key)
         if self._books.wait(key, waiter, state):
