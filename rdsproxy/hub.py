@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Self
 
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 _ROUNDS: Final = 8
 _AT_ONCE: Final = 256  # events taken by one poll
-
-_log = Logger()
 
 
 @implementer(IReadDescriptor)
@@ -43,7 +41,7 @@ class Hub:
         return None
 
     def add(self, fd: int, readable: Callable[[], None]) -> None:
-        """Call `readable` whenever `fd` can be read, or has failed."""
+        """Call `readable`, which must not raise, whenever `fd` can be read, or has failed."""
         if fd not in self._readers:
             self._readers[fd] = readable
             self._epoll.register(fd, select.EPOLLIN)
@@ -51,7 +49,9 @@ class Hub:
     def remove(self, fd: int) -> None:
         """Leave `fd` alone from here on. To be called before it is closed."""
         if self._readers.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+            # It may be closed, as Twisted does before it tells the protocol: then the epoll has forgotten it by itself.
+            with suppress(OSError):
+                self._epoll.unregister(fd)
 
     def close(self) -> None:
         """Leave the reactor."""
@@ -77,12 +77,7 @@ class Hub:
                 # A reader before this one may have removed it.
                 readable = readers.get(fd)
                 if readable is not None:
-                    try:
-                        readable()
-                    except Exception:
-                        # One connection's trouble is not the others'.
-                        self.remove(fd)
-                        _log.failure("Unhandled error while reading a connection")
+                    readable()
 
     def connectionLost(self, reason: Failure) -> None:
         """Nothing to do: the epoll is not a connection."""

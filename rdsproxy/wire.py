@@ -9,12 +9,14 @@ from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from rdsproxy.hub import Hub
 
 _READ_SIZE: Final = 1 << 16
+_log = Logger()
 _LINGER: Final = 5.0  # seconds
 
 
@@ -119,7 +121,12 @@ class Wire(Protocol):
         except OSError:
             data = b""
         if data:
-            self._receive(data)
+            try:
+                self._receive(data)
+            except Exception:
+                # As the reactor does it: one connection's trouble is not the others'.
+                _log.failure("Unhandled error while reading a connection")
+                self.abort()
         else:
             # Closed or broken. The transport reads the same again, and tells connectionLost which.
             self._leave_hub()
@@ -188,6 +195,10 @@ class Wire(Protocol):
             if self._send is None or self._backlog:
                 # TLS waits for the other side to agree, what is queued for it to read: not for ever.
                 self._linger = self._wires.reactor.callLater(_LINGER, self.transport.abortConnection)
+
+    def close_later(self) -> None:
+        """Leave it to the other side to close, but not for ever."""
+        self._linger = self._wires.reactor.callLater(_LINGER, self.abort)
 
     def abort(self) -> None:
         """Close at once; what is queued is dropped."""

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.errors import ProtocolError
-from rdsproxy.protocol.framing import PacketReader, frame
+from rdsproxy.protocol.framing import MAX_PAYLOAD, PacketReader, frame, sequence_after
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm, Reply
 from rdsproxy.protocol.results import Result, read_result
 from rdsproxy.session.state import State, States
@@ -197,6 +197,8 @@ class DatabaseConnection(Wire):
     def run(self, packets: bytes, expect: int, form: ClientForm) -> None:
         """Send a command of the borrower, whose reply begins in state `expect` of `protocol.reply`."""
         self.reply.begin(expect, form)
+        if len(packets) > MAX_PAYLOAD:
+            self.reply.packets = (sequence_after(packets) - 1) & 0xFF
         self._receive = self._relay
         self.write(packets)
 
@@ -270,6 +272,13 @@ class DatabaseConnection(Wire):
         """Close after a failed login, of which the caller knows."""
         self._on_lost = _nothing
         self._break("")
+
+    def retire(self, then: Callable[[], None]) -> None:
+        """Say goodbye, and call `then` once the server has closed, which then counts one connection less."""
+        self._on_lost = lambda connection, why: then()
+        self._receive = _ignore
+        self.write(commands.QUIT_PACKET)
+        self.close_later()
 
     def discard(self) -> None:
         """Close without a word to the borrower: its state is not known, or it is not needed any more."""

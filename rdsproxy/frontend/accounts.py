@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rdsproxy.interfaces import Credential, ICredentialProvider
+from rdsproxy.protocol.authentication.plugins import CACHING_SHA2, NATIVE
 from rdsproxy.protocol.authentication.verifier import Verifier
 
 
@@ -12,9 +13,9 @@ class Accounts:
     def __init__(self, credentials: ICredentialProvider) -> None:
         self._credentials = credentials
         self._verifiers: dict[Credential, Verifier] = {}
-        first = next(iter(credentials))
-        self.default_plugin: str = first.client_plugin
-        """What the greeting offers; a user with another plugin is asked to switch."""
+        plugins = {credential.client_plugin for credential in credentials}
+        self.default_plugin: str = CACHING_SHA2 if CACHING_SHA2 in plugins else NATIVE
+        """What the greeting offers; a user with another plugin is asked to switch. New clients lack the old one."""
         self.decoy = Verifier.decoy(self.default_plugin)
         """Unknown users are measured against it."""
 

@@ -12,6 +12,7 @@ from rdsproxy.protocol import commands
 from rdsproxy.protocol.reply import FIRST, PREPARED, ROWS, STATISTICS
 from rdsproxy.relay import errors
 from rdsproxy.session.pinning import PinReason
+from rdsproxy.session.statements import Trait
 
 if TYPE_CHECKING:
     from rdsproxy.frontend.connection import ClientConnection
@@ -28,7 +29,7 @@ def query(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes
 
 def init_db(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_INIT_DB: the server's tracker tells the new schema."""
-    relay.run(packets, FIRST)
+    relay.run(packets, FIRST, Trait.USES)
 
 
 def field_list(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:

@@ -54,6 +54,10 @@ class ClientConnection(Wire):
         self._buffer = bytearray()
         self._large: PacketReader | None = None
         self._pumping = False
+        self._slow = False
+        """The client does not read what it is sent."""
+        self._upload_held = False
+        """The database does not take the client's file fast enough."""
         self._input_held = False
         self._last_used = 0.0
         self._timer: IDelayedCall | None = None
@@ -126,6 +130,7 @@ class ClientConnection(Wire):
         if (
             size > HEADER_SIZE
             and not self._buffer
+            and self._large is None
             and not relay.busy
             and unpack_header(data)[0] == size - HEADER_SIZE < MAX_PAYLOAD
         ):
@@ -144,7 +149,7 @@ class ClientConnection(Wire):
             return
         self._pumping = True
         try:
-            while not relay.busy and self._receive == self._commands and self._next_command():
+            while not relay.busy and not self._slow and self._receive == self._commands and self._next_command():
                 pass
         except TooBigError:
             self._refuse(Err(1153, "08S01", "Got a packet bigger than 'max_allowed_packet' bytes"))
@@ -156,7 +161,7 @@ class ClientConnection(Wire):
             data = bytes(self._buffer)
             self._buffer.clear()
             self._in_upload(data)
-        self._hold(relay.busy and len(self._buffer) > MAX_WAITING)
+        self._balance()
 
     def _next_command(self) -> bool:
         buffer = self._buffer
@@ -271,13 +276,17 @@ class ClientConnection(Wire):
 
     def hold_input(self) -> None:
         """Stop reading from the client."""
-        self._hold(True)
+        self._upload_held = True
+        self._balance()
 
     def resume_input(self) -> None:
         """Read again."""
-        self._hold(False)
+        self._upload_held = False
+        self._balance()
 
-    def _hold(self, held: bool) -> None:
+    def _balance(self) -> None:
+        """Read from the client as long as something is done with what it sends."""
+        held = self._upload_held or self._slow or len(self._buffer) > MAX_WAITING
         if held != self._input_held and not self.lost:
             self._input_held = held
             if held:
@@ -323,14 +332,19 @@ class ClientConnection(Wire):
             self.close()
 
     def pauseProducing(self) -> None:
-        """The client reads slowly."""
+        """The client reads slowly: take no more commands of it until it has read the answers it has."""
+        self._slow = True
+        self._balance()
         if self.relay is not None:
             self.relay.client_slow()
 
     def resumeProducing(self) -> None:
         """The client has caught up."""
+        self._slow = False
         if self.relay is not None:
             self.relay.client_caught_up()
+        self._pump()
+        self._balance()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Leave nothing of the client behind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from typing import Any, Final, Protocol
@@ -75,11 +76,20 @@ class Waiter(Protocol):
 class _Borrowing:
     """A waiter that is a Deferred."""
 
-    def __init__(self, forget: Callable[[_Borrowing], None]) -> None:
-        self.deferred: Deferred[DatabaseConnection] = Deferred(lambda _: forget(self))
+    def __init__(self, pool: Pool) -> None:
+        self._granted = pool.granted
+        self.deferred: Deferred[DatabaseConnection] = Deferred(lambda _: pool.forget(self))
 
     def granted(self, connection: DatabaseConnection) -> None:
-        self.deferred.callback(connection)
+        # Many give the connection back at once, which grants it to the next: in a loop, or the stack would overflow.
+        granted = self._granted
+        granted.append((self.deferred, connection))
+        if len(granted) > 1:
+            return
+        while granted:
+            deferred, connection = granted[0]
+            deferred.callback(connection)
+            granted.popleft()
 
     def refused(self, err: Err) -> None:
         self.deferred.errback(BorrowError(err))
@@ -96,6 +106,8 @@ class Pool:
         self._deadlines: dict[Waiter, tuple[float, PoolKey]] = {}
         """When each waiter is refused, in reactor time; the earliest first."""
         self._alarm: IDelayedCall | None = None
+        self.granted: deque[tuple[Deferred[DatabaseConnection], DatabaseConnection]] = deque()
+        """Borrowers about to be told; the first one is being told."""
         self.facts: Facts | None = None
         self.states: dict[PoolKey, States] = {}
         """Known once a connection of the key has been opened."""
@@ -104,6 +116,7 @@ class Pool:
         self._facts_waiting: list[Deferred[Facts]] = []
         self._opening: set[Deferred[DatabaseConnection]] = set()
         self._open: set[DatabaseConnection] = set()
+        self._retiring: set[DatabaseConnection] = set()
         self._retry: IDelayedCall | None = None
         self._retry_after = FIRST_RETRY
         self._scouts: Iterator[PoolKey] = iter(())
@@ -141,6 +154,8 @@ class Pool:
             opening.cancel()
         for connection in list(self._open):
             connection.discard()
+        for connection in list(self._retiring):
+            connection.abort()
         waiting, self._facts_waiting = self._facts_waiting, []
         for deferred in waiting:
             deferred.cancel()
@@ -208,7 +223,7 @@ class Pool:
 
     def borrow(self, key: PoolKey, state: State | None) -> Deferred[DatabaseConnection]:
         """Do as `wait`. Fails with BorrowError. Cancel it when the client has left: it is then forgotten."""
-        borrowing = _Borrowing(self.forget)
+        borrowing = _Borrowing(self)
         self.wait(borrowing, key, state)
         return borrowing.deferred
 
@@ -256,11 +271,12 @@ class Pool:
         if self._stopped:
             return
         plan = self._books.plan()
+        opening = list(plan.open)
         for connection in plan.close:
-            # The plan has taken it off the books.
-            self._open.discard(connection)
-            connection.discard()
-        for key in plan.open:
+            # The plan has taken it off the books. The server counts it until it has closed, so what takes its place is
+            # opened then.
+            self._retire(connection, opening.pop() if opening else None)
+        for key in opening:
             self._open_one(key)
         for waiter, connection in plan.lend:
             del self._deadlines[waiter]
@@ -269,6 +285,8 @@ class Pool:
     # -- opening -------------------------------------------------------------------------------------------------------
 
     def _open_one(self, key: PoolKey) -> None:
+        if self._stopped:
+            return
         opening = self.connector.connect(self, key, self._lost)
         self._opening.add(opening)
         opening.addCallback(self._opened, key)
@@ -343,7 +361,20 @@ class Pool:
         unused.sort(key=lambda connection: connection.idle_since)
         keep = self._limits.idle_connections(self.facts.max_connections)
         for connection in unused[: max(0, len(unused) - keep)]:
-            connection.discard()
+            self._books.gone(connection.key, connection)
+            self._retire(connection, None)
+
+    def _retire(self, connection: DatabaseConnection, successor: PoolKey | None) -> None:
+        """Close a connection that is off the books; once it is closed, open one of the key `successor`."""
+
+        def closed() -> None:
+            self._retiring.discard(connection)
+            if successor is not None:
+                self._open_one(successor)
+
+        self._open.discard(connection)
+        self._retiring.add(connection)
+        connection.retire(closed)
 
     # -- what there is -------------------------------------------------------------------------------------------------
 

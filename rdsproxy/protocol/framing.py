@@ -32,6 +32,16 @@ def frame(payload: bytes, sequence: int = 0) -> bytes:
     return b"".join(pieces)
 
 
+def sequence_after(packets: bytes) -> int:
+    """Give the sequence id behind those of whole packets."""
+    position = sequence = 0
+    while position < len(packets):
+        word: int = unpack_header(packets, position)[0]
+        position += HEADER_SIZE + (word & MAX_PAYLOAD)
+        sequence = (word >> 24) + 1
+    return sequence & 0xFF
+
+
 class PacketReader:
     """Whole payloads out of a stream of bytes, for the places where speed does not matter.
 

@@ -371,7 +371,7 @@ class Reply:
         parameters = int.from_bytes(buffer[start + 11 : start + 13], "little")
         pieces: list[bytes | bytearray] = [buffer[start:following]]
         position = following
-        packets = 1
+        packets = self.packets + 1
         shift = 0
         for count in (parameters, columns):
             group, walked = walk(buffer, position, end, shift, count)

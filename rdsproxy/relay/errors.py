@@ -6,6 +6,9 @@ from typing import Final
 
 from rdsproxy.protocol.responses import Err
 
+NO_SCHEMA: Final = frozenset((1044, 1049))
+"""The server's ER_DBACCESS_DENIED_ERROR and ER_BAD_DB_ERROR."""
+
 # CR_SERVER_LOST is the code by which drivers and ORMs know that their connection to the database broke.
 LOST: Final = Err(
     2013,

@@ -13,13 +13,13 @@ from rdsproxy.logging import log_unexpected
 from rdsproxy.pool.pool import BorrowError, Pool
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.errors import ProtocolError
-from rdsproxy.protocol.framing import UploadReader
+from rdsproxy.protocol.framing import MAX_PAYLOAD, UploadReader, sequence_after
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm
 from rdsproxy.protocol.responses import Err
 from rdsproxy.relay import errors
 from rdsproxy.relay.client import Client
 from rdsproxy.relay.restoring import bring_to, run_all
-from rdsproxy.session.pinning import PinReason, explain
+from rdsproxy.session.pinning import PASSING, PinReason, explain, of_traits
 from rdsproxy.session.questions import PROBE, Question, questions_of
 from rdsproxy.session.session import IN_TRANSACTION, Session
 from rdsproxy.session.statements import Trait
@@ -43,6 +43,8 @@ class Relay:
         self.busy = False
         """A command is under way; the next one has to wait."""
         self.deliver = client.write
+        self._sequence = 1
+        """The sequence id that the client expects of the reply's first packet."""
         self._traits = Trait.NONE
         self._settling = False
         """The client has its reply, and the server is asked what it has made of the session."""
@@ -70,6 +72,7 @@ class Relay:
         is no error, before anything else is decided.
         """
         self.busy = True
+        self._sequence = sequence_after(packets) if len(packets) > MAX_PAYLOAD else 1
         self._traits = traits
         self._after_ok = after_ok
         session = self.session
@@ -145,8 +148,9 @@ class Relay:
                     self._refuse(errors.DIAGNOSTICS_GONE)
                     return
             else:
-                # A session that has run nothing yet must not read what another one left behind.
-                await self._borrow(clean=bool(traits & Trait.DIAGNOSTICS))
+                # What begins a pin begins it on a clean connection: warnings, user variables and locks that others
+                # left behind, in ways that no tracker told, stay theirs.
+                await self._borrow(clean=bool(of_traits(traits) & ~PASSING))
         connection = self.connection
         assert connection is not None
         session.sent(traits)
@@ -191,6 +195,9 @@ class Relay:
             if connection is not None:
                 # A restore that failed half way: begin again from a clean connection.
                 self.pool.recycle(connection)
+            if failure.value.err.code in errors.NO_SCHEMA:
+                # Somebody dropped it: told once, so that the client can create it or use another.
+                self.session.state = self.session.states.with_schema(self.session.state, b"")
             self._refuse(failure.value.err)
         elif failure.check(ConnectionLostError):
             self._refuse(errors.LOST)
@@ -204,7 +211,10 @@ class Relay:
     def _refuse(self, err: Err) -> None:
         """End the command with an error of the proxy's."""
         self._work = None
-        self.client.send_error(err)
+        if self.connection is None:
+            # A statement that never ran pins nothing.
+            self.session.pins = PinReason.NONE
+        self.client.send_error(err, self._sequence)
         self._done()
 
     def _done(self) -> None:
@@ -383,6 +393,7 @@ class Relay:
             await self.pool.recycle(connection)
         self.session.reset()
         self._logged_pins = PinReason.NONE
+        self._last_connection = None
         self._work = None
         then()
         self._done()
@@ -394,9 +405,10 @@ class Relay:
             then(None)
             return
         self.busy = True
-        self._work = Deferred.fromCoroutine(self._borrow())
-        self._work.addCallbacks(lambda _: self._entered(then), lambda failure: self._not_entered(failure, then))
-        self._work.addErrback(self._unforeseen)
+        # It may be done at once, and then leads on to the next work.
+        self._work = work = Deferred.fromCoroutine(self._borrow())
+        work.addCallbacks(lambda _: self._entered(then), lambda failure: self._not_entered(failure, then))
+        work.addErrback(self._unforeseen)
 
     def _entered(self, then: Callable[[Err | None], None]) -> None:
         self._work = None
@@ -445,6 +457,7 @@ class Relay:
                 self._lost = errors.SESSION_LOST
             return
         if self._upload is not None:
+            self.client.resume_input()
             return  # the client is told when its file has ended: until then it does not listen
         reply = connection.reply
         if reply.state == DONE:

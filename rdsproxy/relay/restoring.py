@@ -18,8 +18,21 @@ async def bring_to(connection: DatabaseConnection, session: Session, pool: Pool)
     wanted = session.state
     if connection.state is None or (wanted.schema == b"" and connection.state.schema != b""):
         await pool.connector.start_over(connection)
+    try:
+        await _write_back(connection, session)
+    except BorrowError:
+        # What the last session set may be what cannot be taken back: only from a clean connection on is an error
+        # this session's own.
+        await pool.connector.start_over(connection)
+        await _write_back(connection, session)
+    connection.state = wanted
+    if wanted.schema:
+        pool.schemas[connection.key].add(wanted.schema)
+
+
+async def _write_back(connection: DatabaseConnection, session: Session) -> None:
     assert connection.state is not None
-    packets = restore.plan(connection.state, wanted, session.states)
+    packets = restore.plan(connection.state, session.state, session.states)
     assert packets is not None
     connection.state = None
     if connection.must_forget:
@@ -27,9 +40,6 @@ async def bring_to(connection: DatabaseConnection, session: Session, pool: Pool)
         connection.must_forget = False
     if packets:
         await run_all(connection, packets)
-    connection.state = wanted
-    if wanted.schema:
-        pool.schemas[connection.key].add(wanted.schema)
 
 
 async def run_all(connection: DatabaseConnection, packets: list[bytes]) -> None:

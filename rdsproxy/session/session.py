@@ -15,6 +15,7 @@ from rdsproxy.session.state import CHARACTER_SET_CONNECTION, COLLATION_CONNECTIO
 from rdsproxy.session.statements import Trait
 
 IN_TRANSACTION: Final = cap.SERVER_STATUS_IN_TRANS | cap.SERVER_STATUS_IN_TRANS_READONLY
+_SWITCH: Final = {b"0": b"OFF", b"1": b"ON"}
 LAST_INSERT_ID: Final = b"last_insert_id"
 
 
@@ -71,28 +72,34 @@ class Session:
         self.status = status
         if not changes:
             return
+        for block in changes:
+            self._learn_block(block, traits)
+
+    def _learn_block(self, block: bytes, traits: Trait) -> None:
+        """Take the trackers of one OK."""
         variables: dict[bytes, bytes] = {}
         schema = None
         state_change = False
-        for block in changes:
-            for kind, name, value in responses.parse_changes(block):
-                if kind == responses.TRACK_VARIABLE:
-                    variables[name] = value
-                elif kind == responses.TRACK_SCHEMA:
-                    schema = value
-                elif kind == responses.TRACK_STATE_CHANGE:
-                    state_change = True
-                elif kind == responses.TRACK_TRANSACTION_STATE:
-                    self._pin(PinReason.LOCKED_TABLES, value.endswith(b"L"))
-                elif kind == responses.TRACK_CHARACTERISTICS:
-                    # Outside of a transaction they wait for the next one to begin.
-                    self._pin(PinReason.NEXT_TRANSACTION, bool(value) and not status & IN_TRANSACTION)
+        for kind, name, value in responses.parse_changes(block):
+            if kind == responses.TRACK_VARIABLE:
+                variables[name] = value
+            elif kind == responses.TRACK_SCHEMA:
+                schema = value
+            elif kind == responses.TRACK_STATE_CHANGE:
+                state_change = True
+            elif kind == responses.TRACK_TRANSACTION_STATE:
+                self._pin(PinReason.LOCKED_TABLES, value.endswith(b"L"))
+            elif kind == responses.TRACK_CHARACTERISTICS:
+                # Outside of a transaction they wait for the next one to begin.
+                self._pin(PinReason.NEXT_TRANSACTION, bool(value) and not self.status & IN_TRANSACTION)
+        # SET and USE report a change of state along with what they changed. Anything else that does may have changed
+        # more than it told: a function, a routine of another schema (which shows as that schema left unchanged).
+        if state_change and not (traits & Trait.SETS if variables else traits & Trait.USES and schema is not None):
+            self.pins |= PinReason.STATE_CHANGE
         if schema is not None and schema != self.state.schema:
             self.state = self.states.with_schema(self.state, schema)
         if variables:
             self._learn_variables(variables, traits)
-        elif state_change and schema is None:
-            self.pins |= PinReason.STATE_CHANGE
 
     def _learn_variables(self, variables: dict[bytes, bytes], traits: Trait) -> None:
         if variables.pop(LAST_INSERT_ID, None) is not None:
@@ -114,11 +121,16 @@ class Session:
     def answered(self, variables: dict[bytes, bytes]) -> None:
         """Take the values of the doubtful variables."""
         self.doubtful.clear()
+        baseline = self.states.baseline
+        for name, value in variables.items():
+            # SELECT shows switches as numbers, trackers and SHOW VARIABLES as words.
+            if value in _SWITCH and baseline.get(name) in _SWITCH.values():
+                variables[name] = _SWITCH[value]
         self.state = self.states.with_variables(self.state, variables)
 
     def answered_insert_id(self, value: int) -> None:
         """Take what LAST_INSERT_ID() gives on the held connection; 0 means that it was never set there."""
-        if value:
+        if value or self.insert_id_here:
             self.insert_id = value
             self.insert_id_here = True
         self.insert_id_moved = False

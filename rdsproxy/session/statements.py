@@ -40,36 +40,41 @@ class Trait(IntFlag):
     COUNTS_ROWS = 512
     """SQL_CALC_FOUND_ROWS: the statement after it reads FOUND_ROWS()."""
     SETS = 1024
-    """One plain SET: the variables in its trackers are as it left them."""
+    """Plain SETs and nothing else: the variables in their trackers are as they left them."""
+    USES = 2048
+    """One USE."""
 
 
-# Each trait has a word among these. Letter case has been folded.
+# A statement without traits begins with none of the first words, and has none of the second in it. Letter case has
+# been folded.
+# Comments before the first word are passed over; with a second statement, or an executable comment, all is looked at.
+_OPENER: Final = re.compile(
+    rb"(?:[\s(]|/\*(?!M?!).*?\*/|#[^\n]*|--(?=[\x00-\x20])[^\n]*)*"
+    rb"(?:SET|USE|LOAD|ANALYZE|IF|CASE|LOOP|WHILE|REPEAT|FOR|CALL|EXECUTE|HANDLER|XA|BEGIN\s+NOT|FLUSH|LOCK|BACKUP"
+    rb"|SHOW|GET|\w+\s*:|/\*)",
+    re.DOTALL,
+)
 _SUSPECTS: Final = (
     b"@",
-    b"SET",
-    b"LOCK",
-    b"EXPORT",
-    b"BACKUP",
-    b"HANDLER",
-    b"CALL",
-    b"EXECUTE",
-    b"NOT",
-    b"XA",
-    b"NEXTVAL",
+    b";",
+    b"/*!",
+    b"/*M!",
+    b"GET_LOCK",
+    b"SERVICE_GET_",
+    b"NEXT",
+    b"PREVIOUS",
     b"LASTVAL",
-    b"VALUE",
+    b"SETVAL",
     b"INSERT_ID",
     b"IDENTITY",
     b"RETURNING",
-    b"WARNINGS",
-    b"ERRORS",
-    b"PROFILE",
-    b"DIAGNOSTICS",
     b"ROW_COUNT",
     b"FOUND_ROWS",
 )
 
 _START: Final = rb"(?:^|;)\s*(?:\(\s*)*"
+# Also behind MariaDB's SET STATEMENT ... FOR.
+_STATEMENT: Final = rb"(?:(?:^|;)\s*(?:\(\s*)*|\bSET\s+STATEMENT\b.*\bFOR\s+)"
 
 _TRAITS: Final = (
     # The @ of an account stands behind a quote; that of a variable may stand right behind a keyword.
@@ -82,8 +87,11 @@ _TRAITS: Final = (
             re.DOTALL,
         ),
     ),
-    (Trait.HANDLER, re.compile(_START + rb"HANDLER\b")),
-    (Trait.ROUTINE, re.compile(_START + rb"(?:CALL|EXECUTE|BEGIN\s+NOT)\b")),
+    (Trait.HANDLER, re.compile(_STATEMENT + rb"HANDLER\b")),
+    (
+        Trait.ROUTINE,
+        re.compile(_STATEMENT + rb"(?:(?:CALL|EXECUTE|BEGIN\s+NOT|IF|CASE|LOOP|WHILE|REPEAT|FOR)\b|\w+\s*:(?!=))"),
+    ),
     (
         Trait.UNTRACKED_SET,
         re.compile(
@@ -94,7 +102,10 @@ _TRAITS: Final = (
     ),
     (Trait.XA, re.compile(_START + rb"XA\b")),
     (Trait.SEQUENCE, re.compile(rb"\b(?:NEXTVAL|LASTVAL|SETVAL)\b|\b(?:NEXT|PREVIOUS)\s+VALUE\s+FOR\b")),
-    (Trait.INSERT_ID, re.compile(rb"\bLAST_INSERT_ID\b|\bIDENTITY\b|\bRETURNING\b")),
+    (
+        Trait.INSERT_ID,
+        re.compile(rb"\bLAST_INSERT_ID\b|\bIDENTITY\b|\bRETURNING\b|" + _STATEMENT + rb"(?:LOAD|ANALYZE)\b"),
+    ),
     (
         Trait.DIAGNOSTICS,
         re.compile(
@@ -105,8 +116,13 @@ _TRAITS: Final = (
         ),
     ),
     (Trait.COUNTS_ROWS, re.compile(rb"\bSQL_CALC_FOUND_ROWS\b")),
-    (Trait.SETS, re.compile(rb"^\s*SET\b(?!\s+STATEMENT\b)[^;]*;?\s*$")),
+    (Trait.SETS, re.compile(rb"^(?:\s*SET\b(?!\s+STATEMENT\b)[^;]*(?:;|$))+\s*$")),
+    (Trait.USES, re.compile(rb"^\s*USE\b[^;]*;?\s*$")),
 )
+
+# A name before a parenthesis is a call. These are the server's own functions, whatever others there are.
+_CALL: Final = re.compile(rb"([\w$`\"]+(?:\s*\.\s*[\w$`\"]+)*)\s*\(")
+_NATIVE: Final = frozenset(b"CAST COALESCE CONCAT CONCAT_WS CONVERT GREATEST IF IFNULL IN LEAST NULLIF REPLACE TRIM".split())
 
 # What is not code, by how the server reads it: with or without backslash escapes (NO_BACKSLASH_ESCAPES), a double
 # quote around a string or around an identifier (ANSI_QUOTES). A doubled quote reads as two strings side by side,
@@ -160,7 +176,7 @@ class Lexer:
         return traits
 
     def _look(self, shape: bytes) -> Trait:
-        if not any(word in shape for word in _SUSPECTS):
+        if _OPENER.match(shape) is None and not any(word in shape for word in _SUSPECTS):
             return Trait.NONE
         # A statement that changes how the ones behind it are read, and the new kind of string, are read as code.
         if not (self._plain or b"$$" in shape or (b"SQL_MODE" in shape and b";" in shape)):
@@ -172,6 +188,9 @@ class Lexer:
         for trait, pattern in _TRAITS:
             if pattern.search(first if trait is Trait.DIAGNOSTICS else shape):
                 traits |= trait
+        if traits & Trait.SETS and (b"FROM" in shape or not _NATIVE.issuperset(_CALL.findall(shape))):
+            # A function may set what the trackers do not tell.
+            traits &= ~Trait.SETS
         return traits
 
     def _first_statement(self, code: bytes) -> bytes:
