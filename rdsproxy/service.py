@@ -28,6 +28,10 @@ from rdsproxy.protocol.authentication.rsa import RSAKeyPair
 from rdsproxy.tls import backend_tls, proxy_tls
 from rdsproxy.wire import Wires
 
+BACKLOG = 4096
+"""Connections that the kernel completes before they are accepted. Of a crowd above Twisted's 50, some would be taken for
+connected by their clients alone and wait for a greeting until they give up."""
+
 _log = structlog.get_logger("rdsproxy.service")
 
 
@@ -113,7 +117,7 @@ class ProxyService(MultiService):
         """Listen on one endpoint. Twisted's own endpoints do so at once, so that a failure is known here."""
         failures: list[Failure] = []
         try:
-            listening = serverFromString(self._reactor, description).listen(door)
+            listening = serverFromString(self._reactor, _with_backlog(description)).listen(door)
         except Exception as error:
             # Parsers of endpoint strings raise what they like: IndexError for a systemd socket that was not passed.
             raise StartError(f"cannot listen on {description}: {type(error).__name__}: {error}") from None
@@ -157,3 +161,10 @@ class ProxyService(MultiService):
     def ports(self) -> tuple[IListeningPort, ...]:
         """Where it listens, in the order of the configuration: for callers that asked for port 0."""
         return tuple(self._ports)
+
+
+def _with_backlog(description: str) -> str:
+    kind, _, arguments = description.removeprefix("haproxy:").partition(":")
+    if kind not in ("tcp", "tcp6", "unix") or "backlog=" in arguments:
+        return description
+    return f"{description}:backlog={BACKLOG}"
