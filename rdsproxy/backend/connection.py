@@ -25,6 +25,7 @@ OWN_FORM: Final = ClientForm(eof=False, track=True, local_files=False)
 """The form of replies to the proxy itself: as the server sends them."""
 
 MAX_OWN_PACKET: Final = 1 << 20  # bytes; what a server says before and between clients' statements is small
+MAX_OWN_REPLY: Final = 1 << 24
 
 
 class ConnectionLostError(Exception):
@@ -91,7 +92,7 @@ class DatabaseConnection(Wire):
         self._reader = PacketReader(MAX_OWN_PACKET)
         self._packet: Deferred[bytes] | None = None
         self._questions: deque[_Questions] = deque()
-        self._raw: list[bytes | bytearray] = []
+        self._raw = bytearray()
 
     # -- while logging in ------------------------------------------------------------------------------------------
 
@@ -158,26 +159,29 @@ class DatabaseConnection(Wire):
         reply = self.reply
         try:
             while True:
-                self._raw.append(bytes(reply.feed(data)))
+                self._raw += reply.feed(data)
+                if len(self._raw) > MAX_OWN_REPLY:
+                    raise ProtocolError("more than any answer to the proxy's own commands has")
                 if reply.refuses_upload:
                     self.write(reply.refused_upload())
                 if reply.state != DONE:
                     return
-                result = read_result(b"".join(self._raw))
+                result = read_result(bytes(self._raw))
                 self._raw.clear()
                 questions = self._questions[0]
                 questions.results.append(result)
                 rest = reply.rest
                 if len(questions.results) == questions.expected:
+                    if rest and len(self._questions) == 1:
+                        raise ProtocolError("bytes behind its end")
                     self._questions.popleft()
                     if self._questions:
                         reply.begin(FIRST, OWN_FORM)
                     else:
                         self._receive = self._unexpected
                     questions.answered.callback(questions.results)
-                    if rest and self._receive == self._unexpected:
-                        self._unexpected(rest)
-                        return
+                    if not self._questions:
+                        return  # closed by whoever was told
                 else:
                     reply.begin(FIRST, OWN_FORM)
                 if not rest:
