@@ -1,0 +1,212 @@
+"""What a session becomes by what the servers tell; the tracker blocks are those of MariaDB 10.11 and MySQL 9.7."""
+
+from __future__ import annotations
+
+from rdsproxy.protocol import capabilities as cap
+from rdsproxy.protocol.datatypes import lenenc_bytes
+from rdsproxy.protocol.results import Result
+from rdsproxy.session.pinning import PinReason, explain
+from rdsproxy.session.questions import ASK_INSERT_ID, PROBE, TAKE_INSERT_ID, questions_of
+from rdsproxy.session.session import Session
+from rdsproxy.session.state import States
+from rdsproxy.session.statements import Lexers, Trait
+
+IDLE = cap.SERVER_STATUS_AUTOCOMMIT
+IN_TRANSACTION = IDLE | cap.SERVER_STATUS_IN_TRANS
+BASELINE = {
+    b"autocommit": b"ON",
+    b"sql_mode": b"",
+    b"character_set_connection": b"utf8mb4",
+    b"collation_connection": b"utf8mb4_general_ci",
+    b"max_statement_time": b"0.000000",
+    b"foreign_key_checks": b"ON",
+}
+STATE_CHANGE = b"\x02\x02\x011"
+
+
+def variable(name: bytes, value: bytes) -> bytes:
+    return b"\x00" + lenenc_bytes(lenenc_bytes(name) + lenenc_bytes(value))
+
+
+def schema(name: bytes) -> bytes:
+    return b"\x01" + lenenc_bytes(lenenc_bytes(name))
+
+
+def transaction(state: bytes) -> bytes:
+    return b"\x05" + lenenc_bytes(lenenc_bytes(state))
+
+
+def characteristics(text: bytes) -> bytes:
+    return b"\x04" + lenenc_bytes(lenenc_bytes(text))
+
+
+def make_session() -> Session:
+    states = States(BASELINE, {}, Lexers())
+    return Session(states, states.fresh)
+
+
+def test_set_changes_the_state_and_pins_nothing() -> None:
+    session = make_session()
+    session.learn(IDLE, [variable(b"autocommit", b"OFF") + STATE_CHANGE], Trait.SETS)
+    assert session.state.variables == {b"autocommit": b"OFF"}
+    assert not session.holds
+    assert questions_of(session) == []
+
+
+def test_use_changes_the_schema() -> None:
+    session = make_session()
+    session.learn(IDLE, [schema(b"app") + STATE_CHANGE], Trait.USES)
+    assert session.state.schema == b"app"
+    assert not session.holds
+
+
+def test_a_change_alone_pins() -> None:
+    session = make_session()
+    session.learn(IDLE, [STATE_CHANGE], Trait.NONE)
+    assert session.pins == PinReason.STATE_CHANGE
+    assert "temporary table" in explain(session.pins)
+
+
+def test_a_change_beside_a_set_of_another_statement_pins() -> None:
+    session = make_session()
+    session.learn(IDLE, [variable(b"sql_mode", b"ANSI") + STATE_CHANGE, STATE_CHANGE], Trait.SETS)
+    assert session.pins == PinReason.STATE_CHANGE
+
+
+def test_a_schema_told_unchanged_pins() -> None:
+    # A routine of another schema, harmless or not, shows like this.
+    session = make_session()
+    session.learn(IDLE, [schema(b"") + STATE_CHANGE], Trait.NONE)
+    assert session.pins == PinReason.STATE_CHANGE
+
+
+def test_a_dropped_schema_is_none() -> None:
+    session = make_session()
+    session.learn(IDLE, [schema(b"app") + STATE_CHANGE], Trait.USES)
+    session.learn(IDLE, [schema(b"")], Trait.NONE)
+    assert session.state is session.states.fresh
+
+
+def test_names_asks_for_the_collation() -> None:
+    session = make_session()
+    session.learn(IDLE, [variable(b"character_set_connection", b"utf8mb4") + STATE_CHANGE], Trait.SETS)
+    (packet, take), = questions_of(session)
+    assert packet.endswith(b"SELECT @@SESSION.collation_connection")
+    take(Result(rows=[(b"utf8mb4_bin",)], status=IDLE))
+    assert session.state.variables == {b"collation_connection": b"utf8mb4_bin"}
+    assert questions_of(session) == []
+
+
+def test_set_statement_is_not_believed() -> None:
+    # MariaDB reports the value that holds for the one statement.
+    session = make_session()
+    session.learn(IDLE, [variable(b"max_statement_time", b"100.000000")], Trait.NONE)
+    (packet, take), = questions_of(session)
+    assert b"@@SESSION.max_statement_time" in packet
+    take(Result(rows=[(b"0.000000",)], status=IDLE))
+    assert session.state is session.states.fresh
+
+
+def test_switches_are_asked_as_numbers_and_kept_as_words() -> None:
+    session = make_session()
+    session.learn(IDLE, [variable(b"foreign_key_checks", b"OFF")], Trait.NONE)
+    (_, take), = questions_of(session)
+    take(Result(rows=[(b"1",)], status=IDLE))
+    assert session.state is session.states.fresh
+
+
+def test_a_variable_that_moves_by_itself_pins() -> None:
+    # SET timestamp=DEFAULT reports the value before it.
+    session = make_session()
+    session.learn(IDLE, [variable(b"timestamp", b"1234.000000") + STATE_CHANGE], Trait.SETS)
+    assert session.pins == PinReason.VOLATILE_VARIABLE
+
+
+def test_turning_the_trackers_off_pins() -> None:
+    session = make_session()
+    session.learn(IDLE, [variable(b"session_track_schema", b"OFF") + STATE_CHANGE], Trait.SETS)
+    assert session.pins == PinReason.TRACKERS_OFF
+
+
+def test_a_transaction_holds_and_pins_nothing() -> None:
+    session = make_session()
+    session.learn(IN_TRANSACTION, [transaction(b"T_______") + characteristics(b"START TRANSACTION;")], Trait.NONE)
+    assert session.holds
+    assert not session.pins
+    session.learn(IDLE, [transaction(b"________") + characteristics(b"")], Trait.NONE)
+    assert not session.holds
+
+
+def test_locked_tables_hold_until_they_are_unlocked() -> None:
+    session = make_session()
+    session.learn(IDLE, [transaction(b"_______L")], Trait.NONE)
+    assert session.pins == PinReason.LOCKED_TABLES
+    assert not session.lasting_pins
+    session.learn(IDLE, [transaction(b"________")], Trait.NONE)
+    assert not session.holds
+
+
+def test_characteristics_of_the_next_transaction_hold_until_it() -> None:
+    session = make_session()
+    session.learn(IDLE, [characteristics(b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;")], Trait.NONE)
+    assert session.pins == PinReason.NEXT_TRANSACTION
+    session.learn(IN_TRANSACTION, [characteristics(b"SET TRANSACTION ...; START TRANSACTION;")], Trait.NONE)
+    assert not session.pins
+    session.learn(IDLE, [characteristics(b"")], Trait.NONE)
+    assert not session.holds
+
+
+def test_counted_rows_hold_for_one_statement() -> None:
+    session = make_session()
+    session.sent(Trait.COUNTS_ROWS)
+    assert session.holds
+    session.sent(Trait.NONE)
+    assert not session.holds
+
+
+def test_a_failed_statement_is_probed() -> None:
+    session = make_session()
+    session.unprobed = True
+    (packet, take), = questions_of(session)
+    assert packet is PROBE
+    take(Result(status=IN_TRANSACTION, changes=[variable(b"autocommit", b"OFF") + STATE_CHANGE]))
+    assert session.holds
+    # What a failed statement has set is asked for again: the statement was no plain SET.
+    assert [packet[4:] for packet, _ in questions_of(session)] == [b"\x03SELECT @@SESSION.autocommit"]
+
+
+def test_an_insert_id_is_taken_when_the_connection_goes() -> None:
+    session = make_session()
+    session.borrowed()
+    session.insert_id_moved = True
+    (packet, take), = questions_of(session)
+    assert packet is TAKE_INSERT_ID
+    take(Result(rows=[(b"7", b"0")], status=IDLE))
+    assert session.insert_id == 7
+    assert questions_of(session) == []
+
+
+def test_an_insert_id_of_a_transaction_is_asked_at_once_where_the_connection_does_not_have_the_sessions() -> None:
+    session = make_session()
+    session.insert_id = 5
+    session.borrowed()
+    session.learn(IN_TRANSACTION, None, Trait.NONE)
+    session.insert_id_moved = True
+    (packet, take), = questions_of(session)
+    assert packet is ASK_INSERT_ID
+    take(Result(rows=[(b"0",)], status=IN_TRANSACTION))
+    assert (session.insert_id, session.insert_id_here) == (5, False), "an explicit id: LAST_INSERT_ID() is untouched"
+    session.insert_id_moved = True
+    (_, take), = questions_of(session)
+    take(Result(rows=[(b"9",)], status=IN_TRANSACTION))
+    assert (session.insert_id, session.insert_id_here) == (9, True)
+
+
+def test_a_reset_leaves_nothing() -> None:
+    session = make_session()
+    session.sent(Trait.USER_VARIABLE | Trait.INSERT_ID)
+    session.learn(IN_TRANSACTION, [variable(b"sql_mode", b"ANSI") + STATE_CHANGE], Trait.SETS)
+    session.insert_id = 5
+    session.reset()
+    assert (session.state, session.pins, session.insert_id) == (session.states.fresh, PinReason.NONE, 0)
+    assert not session.holds

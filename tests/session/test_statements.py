@@ -1,0 +1,166 @@
+"""The lexer: which statements have which traits, however they are written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdsproxy.session.statements import Lexer, Lexers, Trait
+
+NONE = Trait.NONE
+
+TABLE = [
+    # Ordinary statements, with the words of others inside.
+    (b"SELECT c FROM users WHERE id=5", NONE),
+    (b"SELECT a FROM t LIMIT 5 OFFSET 3 FOR UPDATE", NONE),
+    (b"SELECT row_count, found_rows, handler, role FROM t", NONE),
+    (b"INSERT INTO t (row_count) VALUES ('call')", NONE),
+    (b"UPDATE t SET a=1 WHERE b IN (1,2)", NONE),
+    (b"BEGIN", NONE),
+    (b"COMMIT", NONE),
+    (b"SHOW TABLES", NONE),
+    (b"UNLOCK TABLES", NONE),
+    (b"LOCK TABLES t READ", NONE),  # the trackers tell
+    (b"SELECT json_extract(a, '$.b:c')", NONE),
+    (b"CREATE USER 'a'@'b'", NONE),
+    (b"CREATE PROCEDURE p() BEGIN CALL x(); END", NONE),
+    (b"", NONE),
+    # User variables.
+    (b"SELECT @a", Trait.USER_VARIABLE),
+    (b"SELECT@a", Trait.USER_VARIABLE),
+    (b"SELECT 3 INTO @z", Trait.USER_VARIABLE),
+    (b"SELECT @`a b`:=1", Trait.USER_VARIABLE),
+    (b"SELECT @@session.sql_mode", NONE),
+    # Locks.
+    (b"SELECT GET_LOCK('a', 1)", Trait.LOCK),
+    (b"do get_lock('a', 1)", Trait.LOCK),
+    (b"SELECT `get_lock`('a', 1)", Trait.LOCK),
+    (b"FLUSH TABLES WITH READ LOCK", Trait.LOCK),
+    (b"FLUSH TABLES t FOR EXPORT", Trait.LOCK),
+    (b"FLUSH STATUS", NONE),
+    (b"LOCK INSTANCE FOR BACKUP", Trait.LOCK),
+    (b"BACKUP STAGE START", Trait.LOCK),
+    # Routines, compound statements.
+    (b"CALL p()", Trait.ROUTINE),
+    (b"-- c\nCALL p()", Trait.ROUTINE),
+    (b"/* c */ call p()", Trait.ROUTINE),
+    (b"SELECT 1; CALL p()", Trait.ROUTINE),
+    (b"EXECUTE s", Trait.ROUTINE),
+    (b"BEGIN NOT ATOMIC SELECT 1; END", Trait.ROUTINE),
+    (b"IF 1 THEN SELECT 1; END IF", Trait.ROUTINE),
+    (b"l: LOOP LEAVE l; END LOOP", Trait.ROUTINE),
+    (b"SET STATEMENT max_statement_time=1 FOR CALL p()", Trait.ROUTINE),
+    # Others that belong to their connection.
+    (b"HANDLER t OPEN", Trait.HANDLER),
+    (b"XA START 'a'", Trait.XA),
+    (b"SELECT NEXTVAL(s)", Trait.SEQUENCE),
+    (b"SELECT NEXT VALUE FOR s", Trait.SEQUENCE),
+    (b"SELECT LASTVAL(s)", Trait.SEQUENCE),
+    # LAST_INSERT_ID().
+    (b"SELECT LAST_INSERT_ID()", Trait.INSERT_ID),
+    (b"SELECT @@identity", Trait.INSERT_ID),
+    (b"INSERT INTO t VALUES (1) RETURNING id", Trait.INSERT_ID),
+    (b"LOAD DATA LOCAL INFILE 'f' INTO TABLE t", Trait.INSERT_ID),
+    # Diagnostics.
+    (b"SHOW WARNINGS", Trait.DIAGNOSTICS),
+    (b"SHOW COUNT(*) ERRORS", Trait.DIAGNOSTICS),
+    (b"SELECT ROW_COUNT()", Trait.DIAGNOSTICS),
+    (b"SELECT found_rows ()", Trait.DIAGNOSTICS),
+    (b"SELECT @@warning_count", Trait.DIAGNOSTICS),
+    (b"GET DIAGNOSTICS @n = NUMBER", Trait.DIAGNOSTICS | Trait.USER_VARIABLE),
+    (b"UPDATE t SET a=1; SELECT ROW_COUNT()", NONE),  # about the same packet
+    (b"SELECT SQL_CALC_FOUND_ROWS * FROM t", Trait.COUNTS_ROWS),
+    # SET and USE.
+    (b"SET NAMES utf8mb4", Trait.SETS),
+    (b"SET autocommit=0;", Trait.SETS),
+    (b"SET NAMES utf8; SET time_zone='a;b'", Trait.SETS),
+    (b"SET NAMES utf8; SELECT 1", NONE),
+    (b"SET @x=1, sql_mode=''", Trait.SETS | Trait.USER_VARIABLE),
+    (b"SET STATEMENT max_statement_time=1 FOR SELECT 1", NONE),
+    (b"SET ROLE r", Trait.SETS | Trait.UNTRACKED_SET),
+    (b"SET sql_mode = f()", NONE),
+    (b"USE app", Trait.USES),
+    (b"USE app; SELECT 1", NONE),
+]
+
+
+@pytest.mark.parametrize(("sql", "traits"), TABLE, ids=[sql.decode() for sql, _ in TABLE])
+def test_traits(sql: bytes, traits: Trait) -> None:
+    assert Lexer().traits(sql) == traits
+
+
+TRIGGERS = [b"GET_LOCK('a',1)", b"@a", b"LAST_INSERT_ID()", b"SQL_CALC_FOUND_ROWS 1", b"ROW_COUNT()"]
+HIDING = [b"SELECT '%s'", b'SELECT "%s"', b"SELECT 1 /* %s */", b"SELECT 1 -- %s", b"SELECT 1 # %s"]
+SHOWING = [b"SELECT %s", b"SELECT/*! %s*/", b"SELECT /*!50100 %s */", b"SELECT /*M! %s */", b"SELECT 'it''s', %s"]
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+@pytest.mark.parametrize("hiding", HIDING)
+def test_strings_and_comments_hide(trigger: bytes, hiding: bytes) -> None:
+    sql = hiding.replace(b"%s", trigger.replace(b"'", b""))
+    assert Lexer().traits(sql) == NONE
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+@pytest.mark.parametrize("showing", SHOWING)
+def test_code_shows(trigger: bytes, showing: bytes) -> None:
+    assert Lexer().traits(showing.replace(b"%s", trigger)) != NONE
+
+
+def test_two_hyphens_before_a_digit_are_no_comment() -> None:
+    assert Lexer().traits(b"SELECT 5--1, GET_LOCK('a',1)") == Trait.LOCK
+    assert Lexer().traits(b"SELECT 5-- 1, GET_LOCK('a',1)") == NONE
+
+
+def test_backslashes_end_strings_only_without_escapes() -> None:
+    sql = rb"SELECT '\', @a, '"
+    assert Lexer().traits(sql) == NONE
+    assert Lexer(escapes=False).traits(sql) == Trait.USER_VARIABLE
+
+
+def test_double_quotes_are_names_under_ansi_quotes() -> None:
+    assert Lexer().traits(b"SELECT \"get_lock\"('a',1)") == NONE
+    assert Lexer(ansi_quotes=True).traits(b"SELECT \"get_lock\"('a',1)") == Trait.LOCK
+
+
+def test_strings_are_code_where_characters_hold_backslashes() -> None:
+    # 0x955C is one character of gbk: its second byte is a backslash and escapes nothing.
+    sql = b"SELECT '\x95\\', @a, '"
+    assert Lexer(plain=True).traits(sql) == Trait.USER_VARIABLE
+
+
+def test_a_change_of_sql_mode_makes_the_rest_code() -> None:
+    sql = b"SET sql_mode='ANSI_QUOTES'; SELECT \"'\", @a, \"'\""
+    assert Lexer().traits(sql) & Trait.USER_VARIABLE
+
+
+def test_dollar_quotes_are_code() -> None:
+    assert Lexer().traits(b"SELECT $$ it's $$, @a, 'x'") & Trait.USER_VARIABLE
+
+
+@given(st.lists(st.sampled_from([sql for sql, _ in TABLE] + [b"' ", b'"', b"/*", b"*/", b"\\", b"--", b"1", b"2"])))
+def test_remembering_changes_nothing(pieces: list[bytes]) -> None:
+    warm = Lexer()
+    text = b""
+    for piece in pieces:
+        text += piece
+        first = warm.traits(text)
+        assert warm.traits(text) == first == Lexer().traits(text)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read(sql: bytes) -> None:
+    Lexer().traits(sql)
+    Lexer(ansi_quotes=True, escapes=False).traits(sql)
+
+
+def test_a_lexer_for_each_way_of_reading() -> None:
+    lexers = Lexers()
+    plain = lexers.choose(b"STRICT_TRANS_TABLES", b"utf8mb4")
+    assert lexers.choose(b"", b"latin1") is plain
+    ansi = lexers.choose(b"REAL_AS_FLOAT,ANSI_QUOTES,ANSI", b"utf8mb4")
+    assert ansi.traits(b'SELECT "a@b"') == Trait.USER_VARIABLE
+    assert plain.traits(b'SELECT "a@b"') == NONE
+    assert lexers.choose(b"", b"gbk").traits(b"SELECT 'a@b'") == Trait.USER_VARIABLE
+    assert lexers.choose(b"NO_BACKSLASH_ESCAPES", b"utf8mb4").traits(rb"SELECT '\', @a, '") == Trait.USER_VARIABLE
