@@ -131,6 +131,10 @@ class Wire(Protocol):
             # Closed or broken. The transport reads the same again, and tells connectionLost which.
             self._leave_hub()
             self.transport.startReading()
+            self.ended()
+
+    def ended(self) -> None:
+        """The other side has closed. connectionLost follows, but others may be served before that."""
 
     def _leave_hub(self) -> None:
         hub, self._hub = self._hub, None

@@ -242,6 +242,10 @@ class DatabaseConnection(Wire):
         if self.borrower is not None:
             self.borrower.resume()
 
+    def ended(self) -> None:
+        """Be lent to nobody from here on."""
+        self._break("the database closed the connection")
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell everyone who waits."""
         super().connectionLost(reason)
