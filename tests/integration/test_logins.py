@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
