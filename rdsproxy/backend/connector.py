@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final
 
+from pymysql.constants import ER
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -32,6 +33,7 @@ from rdsproxy.session.statements import Lexers
 from rdsproxy.wire import Wires
 
 CONNECT_TIMEOUT: Final = 10.0  # seconds, from the first packet to the first loan
+_NO_SCHEMA: Final = frozenset((ER.DBACCESS_DENIED_ERROR, ER.BAD_DB_ERROR))
 
 
 class Connector:
@@ -84,7 +86,7 @@ class Connector:
             await ask(connection, setup_packets(facts.tracked, self._init_query))
             if key not in self._roles:
                 (where,) = await ask(connection, [self._ask_where()])
-                self._roles[key] = where.rows[0][1]
+                self._roles[key] = where.row(2)[1]
             states = pool.states.get(key)
             if states is None:
                 baseline = MappingProxyType(await learn_baseline(connection))
@@ -126,7 +128,7 @@ class Connector:
         err = first_error(results)
         schema = b""
         if err is None:
-            name, role = results[-1].rows[0]
+            name, role = results[-1].row(2)
             if role != self._roles[connection.key]:
                 # Neither COM_RESET_CONNECTION nor, on MariaDB, COM_CHANGE_USER ends a role.
                 raise LoginError("a reset connection has kept a role")
@@ -134,6 +136,10 @@ class Connector:
             if schema:
                 # The schema was kept, but not its default character set, which LOAD DATA goes by.
                 err = first_error(await connection.ask([commands.init_db(schema)]))
+                if err is not None and err.code in _NO_SCHEMA:
+                    # It was dropped, or taken from this user. Only another login leaves a connection without one.
+                    await self._start_over(connection)
+                    return
         if err is not None:
             raise LoginError(f"a reset connection could not be set up: {err.code}", err)
         fresh = connection.states.fresh
