@@ -286,7 +286,9 @@ class ClientConnection(Wire):
 
     def _balance(self) -> None:
         """Read from the client as long as something is done with what it sends."""
-        held = self._upload_held or self._slow or len(self._buffer) > MAX_WAITING
+        # What is not yet a whole command is read on, however long it is: nothing else would ever make it whole.
+        ahead = self.relay is not None and self.relay.busy and len(self._buffer) > MAX_WAITING
+        held = self._upload_held or self._slow or ahead
         if held != self._input_held and not self.lost:
             self._input_held = held
             if held:
