@@ -99,6 +99,9 @@ class DatabaseConnection(Wire):
     def packet(self) -> Deferred[bytes]:
         """Give the next payload that the server sends. For the login only."""
         waiting: Deferred[bytes] = Deferred()
+        if self.lost:
+            waiting.errback(ConnectionLostError("the connection was closed before"))
+            return waiting
         self._packet = waiting
         self._read_packets(b"")
         return waiting
@@ -147,6 +150,9 @@ class DatabaseConnection(Wire):
         A result may carry the server's error: that is for the caller to judge.
         """
         questions = _Questions(len(packets))
+        if self.lost:
+            questions.answered.errback(ConnectionLostError("the connection was closed before"))
+            return questions.answered
         self._questions.append(questions)
         self.last_borrower = None
         if len(self._questions) == 1:
@@ -265,12 +271,13 @@ class DatabaseConnection(Wire):
         self._questions.clear()
         borrower, self.borrower = self.borrower, None
         on_lost(self, why)
+        # The borrower first: told of an answer that will not come it may go on at once, with another connection.
+        if borrower is not None:
+            borrower.connection_broken(why)
         if waiting is not None:
             waiting.errback(ConnectionLostError(why))
         for asked in questions:
             asked.answered.errback(ConnectionLostError(why))
-        if borrower is not None:
-            borrower.connection_broken(why)
 
     def time_out(self) -> None:
         """Give up a login that takes too long."""

@@ -9,6 +9,7 @@ from typing import Final
 from rdsproxy.backend.connection import DatabaseConnection
 from rdsproxy.backend.login import ask
 from rdsproxy.protocol import commands
+from rdsproxy.protocol.results import number
 from rdsproxy.session.state import Collation
 
 _STATEMENT_ID: Final = b"statement_id"
@@ -43,7 +44,7 @@ class Facts:
 
 
 async def learn_facts(connection: DatabaseConnection, version: str, collation: int) -> Facts:
-    """Ask a connection that has just logged in. Raises LoginError and ConnectionLostError."""
+    """Ask a connection that has just logged in. Raises LoginError, ProtocolError and ConnectionLostError."""
     limits, collations, defaults, variables = await ask(
         connection,
         [
@@ -60,20 +61,21 @@ async def learn_facts(connection: DatabaseConnection, version: str, collation: i
         tracked = b"*"
     else:
         # '*' would put statement_id, which grows with each statement, into every OK.
-        names = (name for name, _ in variables.rows if name)
+        names = (name for name, _ in variables.table(2) if name)
         tracked = b",".join(name for name in names if name != _STATEMENT_ID and b"." not in name)
+    max_connections, max_allowed_packet = limits.row(2)
     return Facts(
         version=version,
         collation=collation,
-        max_connections=int(limits.rows[0][0] or 1),
-        max_allowed_packet=int(limits.rows[0][1] or 1 << 24),
+        max_connections=number(max_connections, 1),
+        max_allowed_packet=number(max_allowed_packet, 1 << 24),
         tracked=tracked,
         collations={
-            int(number): Collation(name, character_set)
-            for number, name, character_set in collations.rows
-            if number and name and character_set
+            number(id_): Collation(name, character_set)
+            for id_, name, character_set in collations.table(3)
+            if id_ and name and character_set
         },
-        defaults={name: value or b"" for name, value in defaults.rows if name},
+        defaults={name: value or b"" for name, value in defaults.table(2) if name},
     )
 
 
@@ -84,7 +86,7 @@ async def learn_baseline(connection: DatabaseConnection) -> dict[bytes, bytes]:
     back would be wrong.
     """
     (variables,) = await ask(connection, [commands.query(b"SHOW SESSION VARIABLES")])
-    return {name: value or b"" for name, value in variables.rows if name and name not in _FLEETING}
+    return {name: value or b"" for name, value in variables.table(2) if name and name not in _FLEETING}
 
 
 _FLEETING: Final = frozenset(

@@ -22,6 +22,26 @@ class Result:
     changes: list[bytes] = field(default_factory=list)
     err: Err | None = None
 
+    def row(self, width: int) -> Row:
+        """Give the one row. Raises ProtocolError if there is another number of rows, or of values in it."""
+        if len(self.rows) != 1:
+            raise ProtocolError(f"{len(self.rows)} rows in answer to the proxy's own query, not 1")
+        return self.table(width)[0]
+
+    def table(self, width: int) -> list[Row]:
+        """Give the rows. Raises ProtocolError if one has another number of values than `width`."""
+        if any(len(row) != width for row in self.rows):
+            raise ProtocolError(f"a row in answer to the proxy's own query has not {width} values")
+        return self.rows
+
+
+def number(value: bytes | None, default: int = 0) -> int:
+    """Read a value as an integer; NULL and 0 are `default`. Raises ProtocolError if it is none."""
+    try:
+        return int(value or 0) or default
+    except ValueError:
+        raise ProtocolError("not a number in answer to the proxy's own query") from None
+
 
 def read_result(raw: bytes) -> Result:
     """Read a whole reply of a DEPRECATE_EOF connection, as `Reply` found its end. Raises ProtocolError."""

@@ -315,11 +315,14 @@ class Relay:
             self._settling = False
             self._done()
             return
-        except BorrowError:
+        except (BorrowError, ProtocolError) as error:
             self._lost = errors.STATE_LOST
             self.connection = None
             self.session.lost()
-            self.pool.recycle(connection)
+            if isinstance(error, BorrowError):
+                self.pool.recycle(connection)
+            else:
+                self.pool.discard(connection)
             self._work = None
             self._settling = False
             self._done()
@@ -445,6 +448,7 @@ class Relay:
         held = session.holds
         unsure = bool(session.doubtful)
         session.lost()
+        self.client.resume_input()
         self._logged_pins = PinReason.NONE
         if self._slow_client and connection is not None:
             self._slow_client = False
@@ -457,10 +461,13 @@ class Relay:
                 self._lost = errors.SESSION_LOST
             return
         if self._upload is not None:
-            self.client.resume_input()
             return  # the client is told when its file has ended: until then it does not listen
         reply = connection.reply
         if reply.state == DONE:
+            # The client has its reply, but the server said more than that, and so nothing was learned from it.
+            if held or self._traits or reply.failed or reply.changes is not None or reply.status & IN_TRANSACTION:
+                self._lost = errors.STATE_LOST
+            self._done()
             return
         if not reply.at_boundary:
             self.client.fail("the database was lost in the middle of a packet")

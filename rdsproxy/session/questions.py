@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from rdsproxy.protocol import commands
-from rdsproxy.protocol.results import Result
+from rdsproxy.protocol.results import Result, Row, number
 from rdsproxy.session.session import Session
 from rdsproxy.session.statements import Trait
 
 Question = tuple[bytes, Callable[[Result], None]]
-"""A command, and who takes its result."""
+"""A command, and who takes its result; it raises ProtocolError for one that is no answer."""
 
 # An ERR tells neither status flags nor trackers. The reply to this does, and leaves the diagnostics as they are (a
 # COM_PING would not do: MariaDB puts no trackers into its reply).
@@ -29,8 +29,8 @@ def questions_of(session: Session) -> list[Question]:
         session.unprobed = False
         session.learn(result.status, result.changes, Trait.NONE)
 
-    def told_insert_id(result: Result) -> None:
-        session.answered_insert_id(int(result.rows[0][0] or 0))
+    def told_insert_id(row: Row) -> None:
+        session.answered_insert_id(number(row[0]))
 
     if session.unprobed:
         return [(PROBE, probed)]
@@ -39,13 +39,13 @@ def questions_of(session: Session) -> list[Question]:
         names = sorted(session.doubtful)
 
         def told_variables(result: Result) -> None:
-            session.answered({name: value or b"" for name, value in zip(names, result.rows[0], strict=True)})
+            session.answered({name: value or b"" for name, value in zip(names, result.row(len(names)), strict=True)})
 
         sql = b"SELECT " + b", ".join(b"@@SESSION." + name for name in names)
         questions.append((commands.query(sql), told_variables))
     if session.insert_id_moved:
         if not session.holds:
-            questions.append((TAKE_INSERT_ID, told_insert_id))
+            questions.append((TAKE_INSERT_ID, lambda result: told_insert_id(result.row(2))))
         elif not session.insert_id_here:
-            questions.append((ASK_INSERT_ID, told_insert_id))
+            questions.append((ASK_INSERT_ID, lambda result: told_insert_id(result.row(1))))
     return questions
