@@ -268,7 +268,11 @@ class ClientConnection(Wire):
     def _in_upload(self, data: bytes) -> None:
         relay = self.relay
         assert relay is not None
-        rest = relay.upload(data)
+        try:
+            rest = relay.upload(data)
+        except ProtocolError as error:
+            self._refuse(errors.OUT_OF_ORDER, str(error))
+            return
         if rest is not None:
             self._receive = self._commands
             self._buffer += rest

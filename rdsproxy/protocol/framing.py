@@ -110,17 +110,18 @@ class UploadReader:
     """Follows the packets of a LOAD DATA LOCAL upload up to the empty one that ends it, storing none of them.
 
     The client numbers its packets after what it has seen; the server counts what it has sent. `shift` is the
-    difference: it is added to each sequence id.
+    difference: it is added to each sequence id. `sequence` is the one that the client's first packet must have.
     """
 
-    __slots__ = ("_continues", "_left", "_sequence", "_shift", "_tail", "done", "packets", "rest")
+    __slots__ = ("_continues", "_left", "_shift", "_tail", "done", "next_sequence", "packets", "rest")
 
-    def __init__(self, shift: int) -> None:
+    def __init__(self, shift: int, sequence: int) -> None:
         self._shift = shift
+        self.next_sequence = sequence
+        """The sequence id of the client's next packet; once done, the one that it expects of the answer."""
         self._left = 0
         self._tail = b""
         self._continues = False
-        self._sequence = 0
         self.packets = 0
         """Packets seen so far, the empty one included."""
         self.done = False
@@ -128,7 +129,7 @@ class UploadReader:
         """Once done: the bytes behind the upload."""
 
     def feed(self, data: bytes) -> bytes:
-        """Give what goes on to the server of `data`."""
+        """Give what goes on to the server of `data`. Raises ProtocolError for a wrong sequence id."""
         if self._tail:
             data = self._tail + data
             self._tail = b""
@@ -137,9 +138,13 @@ class UploadReader:
         size = len(buffer)
         while size - position >= HEADER_SIZE:
             length = unpack_header(buffer, position)[0] & MAX_PAYLOAD
+            sequence = buffer[position + 3]
+            if sequence != self.next_sequence:
+                # The server would wait for the right one, and the client for the server.
+                raise ProtocolError(f"a file's packet with sequence id {sequence}, not {self.next_sequence}")
             self.packets += 1
-            self._sequence = buffer[position + 3]
-            buffer[position + 3] = (self._sequence + self._shift) & 0xFF
+            self.next_sequence = (sequence + 1) & 0xFF
+            buffer[position + 3] = (sequence + self._shift) & 0xFF
             position += HEADER_SIZE + length
             # An empty packet right behind a full one only ends that one's payload.
             if not length and not self._continues:
@@ -153,8 +158,3 @@ class UploadReader:
         self._left = 0
         self._tail = data[position:]
         return bytes(buffer[:position])
-
-    @property
-    def next_sequence(self) -> int:
-        """The sequence id that the client expects of the answer."""
-        return (self._sequence + 1) & 0xFF

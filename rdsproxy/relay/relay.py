@@ -232,7 +232,7 @@ class Relay:
             if reply.refuses_upload:
                 connection.write(reply.refused_upload())
             else:
-                self._upload = UploadReader(-reply.shift)
+                self._upload = UploadReader(-reply.shift, reply.next_sequence)
                 self.client.begin_upload()
             return
         session = self.session
@@ -357,7 +357,10 @@ class Relay:
     # -- uploads ------------------------------------------------------------------------------------------------------
 
     def upload(self, data: bytes) -> bytes | None:
-        """Hand on a part of the client's file. Gives None until it has ended, then what came behind it."""
+        """Hand on a part of the client's file. Gives None until it has ended, then what came behind it.
+
+        Raises ProtocolError for packets out of order.
+        """
         reader, connection = self._upload, self.connection
         if reader is None or connection is None:
             # The database was lost meanwhile: the rest of the file goes nowhere.

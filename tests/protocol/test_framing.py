@@ -165,9 +165,9 @@ def test_any_bytes_are_payloads_or_a_protocol_error(chunks: list[bytes]) -> None
 files = st.lists(st.binary(min_size=1, max_size=20), max_size=6)
 
 
-def follow(shift: int, chunks: Sequence[bytes]) -> tuple[UploadReader, bytes]:
+def follow(shift: int, chunks: Sequence[bytes], sequence: int = 0) -> tuple[UploadReader, bytes]:
     """Feed the chunks up to the end of the file, and the rest of them as they are."""
-    reader = UploadReader(shift)
+    reader = UploadReader(shift, sequence)
     out = b""
     for number, chunk in enumerate(chunks):
         out += reader.feed(chunk)
@@ -182,7 +182,7 @@ def follow(shift: int, chunks: Sequence[bytes]) -> tuple[UploadReader, bytes]:
 def test_an_upload_cut_at_each_byte(file: list[bytes], shift: int, sequence: int, rest: bytes) -> None:
     data = packets([*file, b""], sequence)
     for position in range(len(data + rest) + 1):
-        reader, out = follow(shift, [(data + rest)[:position], (data + rest)[position:]])
+        reader, out = follow(shift, [(data + rest)[:position], (data + rest)[position:]], sequence)
         assert out == packets([*file, b""], sequence + shift)
         assert (reader.done, reader.packets, reader.rest) == (True, len(file) + 1, rest)
         assert reader.next_sequence == (sequence + len(file) + 1) % 256
@@ -202,8 +202,22 @@ def test_an_upload_is_not_over_before_its_empty_packet() -> None:
     assert out == packets([b"abc"] * 300, 1)
 
 
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_an_upload_out_of_order_is_refused(size: int) -> None:
+    data = packets([b"abc"], 2) + packets([b"def", b""], 4)
+    reader = UploadReader(0, 2)
+    with pytest.raises(ProtocolError, match="sequence id 4, not 3"):
+        follow_all(reader, data, size)
+
+
+def follow_all(reader: UploadReader, data: bytes, size: int) -> None:
+    """Feed all of `data` in chunks."""
+    for start in range(0, len(data), size):
+        reader.feed(data[start : start + size])
+
+
 def test_an_upload_is_handed_on_as_it_comes() -> None:
-    reader = UploadReader(0)
+    reader = UploadReader(0, 0)
     data = packets([bytes(100_000), b""])
     for start in range(0, 100_000, 1000):
         assert len(reader.feed(data[start : start + 1000])) == 1000
@@ -212,6 +226,6 @@ def test_an_upload_is_handed_on_as_it_comes() -> None:
 def test_an_empty_packet_that_ends_a_full_one_does_not_end_the_upload() -> None:
     data = packets([bytes(FULL), b"", b"more", bytes(FULL), b"x", b""], 1)
     edges = [FULL + 4 + offset for offset in (-1, 0, 2, 4, 5)]
-    reader, out = follow(-1, [*cut(data, edges), b"rest"])
+    reader, out = follow(-1, [*cut(data, edges), b"rest"], 1)
     assert (reader.done, reader.packets, reader.rest) == (True, 6, b"rest")
     assert out == packets([bytes(FULL), b"", b"more", bytes(FULL), b"x", b""], 0)
