@@ -6,6 +6,7 @@ Source: page_protocol_basic_ok_packet, ..._err_packet, ..._eof_packet of the MyS
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
@@ -28,6 +29,7 @@ TRACK_CHARACTERISTICS: Final = 4
 TRACK_TRANSACTION_STATE: Final = 5
 
 _status_warnings = Struct("<HH")
+_NAME: Final = re.compile(rb"[A-Za-z0-9_.]+")
 
 
 @dataclass(slots=True, frozen=True)
@@ -124,6 +126,8 @@ def parse_changes(block: bytes) -> tuple[tuple[int, bytes, bytes], ...]:
         name = b""
         if kind == TRACK_VARIABLE:
             name, inner = read_lenenc_bytes(data, 0)
+            if not _NAME.fullmatch(name):
+                raise ProtocolError("a session tracker names a variable by characters that no name has")
             value, _ = read_lenenc_bytes(data, inner)
         elif kind == TRACK_GTIDS:
             value = data[1:]

@@ -48,6 +48,14 @@ def test_blocks_of_real_servers(block: bytes, changes: list[tuple[int, bytes, by
     assert list(parse_changes(block)) == changes
 
 
+def test_a_name_that_no_variable_has() -> None:
+    # It would become part of a statement.
+    for name in (b"", b"a b", b"a=1, b", b"a`", b"\xc3\xa9"):
+        data = bytes([len(name)]) + name + b"\x011"
+        with pytest.raises(ProtocolError):
+            parse_changes(b"\0" + bytes([len(data)]) + data)
+
+
 @pytest.mark.parametrize("block", [block for block, _ in BLOCKS if block])
 def test_a_block_cut_at_each_byte(block: bytes) -> None:
     whole = list(parse_changes(block))
