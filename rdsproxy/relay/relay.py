@@ -9,10 +9,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
+from rdsproxy.backend.login import LoginError
 from rdsproxy.logging import log_unexpected
 from rdsproxy.pool.pool import BorrowError, Pool
 from rdsproxy.protocol import commands
-from rdsproxy.protocol.errors import ProtocolError
+from rdsproxy.protocol.errors import AuthenticationError, ProtocolError
 from rdsproxy.protocol.framing import MAX_PAYLOAD, UploadReader, sequence_after
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm
 from rdsproxy.protocol.responses import Err
@@ -28,6 +29,9 @@ from rdsproxy.session.statements import Trait
 _TO_THE_END: Final = (
     "for the remainder of the session. The proxy can't reuse this connection until the session ends."
 )
+
+# A connection that could not be made like new, by the server's fault, is of no use any more.
+_BROKEN: Final = (LoginError, AuthenticationError, ProtocolError)
 
 
 class Relay:
@@ -202,11 +206,13 @@ class Relay:
         elif failure.check(ConnectionLostError):
             self._refuse(errors.LOST)
         else:
-            log_unexpected(self.client.log, failure)
+            broken = failure.check(*_BROKEN)
+            if not broken:
+                log_unexpected(self.client.log, failure)
             self.connection = None
             if connection is not None:
                 self.pool.discard(connection)
-            self._refuse(errors.INTERNAL)
+            self._refuse(errors.LOST if broken else errors.INTERNAL)
 
     def _refuse(self, err: Err) -> None:
         """End the command with an error of the proxy's."""
@@ -434,7 +440,7 @@ class Relay:
         if isinstance(failure.value, BorrowError):
             then(failure.value.err)
         else:
-            if not failure.check(ConnectionLostError):
+            if not failure.check(ConnectionLostError, *_BROKEN):
                 log_unexpected(self.client.log, failure)
             then(errors.LOST)
 
