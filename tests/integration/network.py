@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import select
 import socket
+import struct
+import termios
 import threading
 import time
 from collections.abc import Callable
@@ -41,6 +44,20 @@ def wait_until_read(sock: socket.socket) -> None:
         return sent and received
 
     until(is_read, "the other side reads what was sent")
+
+
+def wait_until_stuck(sock: socket.socket) -> None:
+    """Return when the other side of `sock` reads no more of what is being sent."""
+    before, looks = 0, 0
+
+    def is_stuck() -> bool:
+        nonlocal before, looks
+        (unsent,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+        looks = looks + 1 if unsent == before > 0 else 0
+        before = unsent
+        return looks == 20
+
+    until(is_stuck, "the other side stops reading")
 
 
 def _in_proc(host: str, port: int) -> str:

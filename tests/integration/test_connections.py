@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pymysql
 import pytest
 
-from tests.integration.network import Forwarder, until, wait_until_read
+from rdsproxy.protocol.framing import frame
+from tests.integration.network import Forwarder, until, wait_until_read, wait_until_stuck
 from tests.integration.packets import Packets, error_code
 from tests.integration.proxy import NATIVE, SHA2, Account, Proxy, one, refused, rows, run
 from tests.integration.targets import TargetProxy, behind
-from tests.servers import DatabaseServer
+from tests.servers import DatabaseServer, MariaDB
 
 if TYPE_CHECKING:
     from tests.integration.proxy import Connection
@@ -30,6 +30,7 @@ on_mariadb = pytest.mark.parametrize("database", ["mariadb"], indirect=True)
 
 QUERY = b"\x03"
 LOST = 2013
+LOCAL_FILES = 128
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def backend(connection: Connection) -> int:
 # -- many clients ------------------------------------------------------------------------------------------------------
 
 CLIENTS, CONNECTIONS, ROUNDS = 500, 20, 2
-CROWD = [Account("crowd_one", "Crowd-1", "MYSQL_NATIVE_PASSWORD"), Account("crowd_two", "Crowd-2", "MYSQL_NATIVE_PASSWORD")]
+CROWD = [Account(f"crowd_{number}", f"Crowd-{number}", "MYSQL_NATIVE_PASSWORD") for number in ("one", "two")]
 
 
 def work(connection: Connection, table: str, number: int) -> None:
@@ -71,7 +72,9 @@ def work(connection: Connection, table: str, number: int) -> None:
         assert one(connection, "SELECT @@time_zone") == f"+0{number % 10}:00"
 
 
-@pytest.mark.parametrize("users", [1, 2], ids=["one user", "two users"])
+@pytest.mark.parametrize(
+    ("database", "users"), [("mariadb", 1), ("mysql", 2)], indirect=["database"], ids=["mariadb-1", "mysql-2"]
+)
 def test_a_crowd(server: DatabaseServer, folder: Path, table: str, users: int) -> None:
     """500 clients at a time, 20 connections at most: the server never sees more, and each client its own answers."""
     server.execute(f"ALTER TABLE app.{table} ADD INDEX (value)")
@@ -95,8 +98,13 @@ def test_a_crowd(server: DatabaseServer, folder: Path, table: str, users: int) -
             work(connection, table, number)
 
     with (
-        Proxy(server, folder, max_connections=CONNECTIONS, accounts=accounts,
-              target_group={"connection_borrow_timeout": 60}) as proxy,
+        Proxy(
+            server,
+            folder,
+            max_connections=CONNECTIONS,
+            accounts=accounts,
+            target_group={"connection_borrow_timeout": 60},
+        ) as proxy,
         ThreadPoolExecutor(CLIENTS + 1) as threads,
     ):
         looking_on = threads.submit(look_on)
@@ -120,9 +128,8 @@ def test_a_crowd_at_the_door(wide_proxy: Proxy) -> None:
     """Clients that come all at once, while the proxy has other things to do, are all let in."""
     with ExitStack() as stack:
         with asleep(wide_proxy):
-            doors = [
-                stack.enter_context(socket.create_connection((wide_proxy.host, wide_proxy.port), 10)) for _ in range(300)
-            ]
+            where = (wide_proxy.host, wide_proxy.port)
+            doors = [stack.enter_context(socket.create_connection(where, 10)) for _ in range(300)]
         for door in doors:
             assert door.recv(5)[4] == 10  # the version of the protocol, first in a greeting
 
@@ -182,18 +189,20 @@ def test_logins_that_need_a_connection_wait_too(impatient: Proxy, schema: str) -
 def test_no_waiting_at_all(server: DatabaseServer, folder: Path, schema: str) -> None:
     """With 0 a statement fails at once unless a connection is free, and a login that needs one too."""
     settings = {"connection_borrow_timeout": 0}
-    with Proxy(server, folder, max_connections=1, accounts=[NATIVE], target_group=settings) as proxy:
-        with proxy.connect(database=None, autocommit=None) as second:
-            with proxy.connect(database=None) as first:
-                first.begin()
-                for _ in range(3):
-                    with refused(9501):
-                        run(second, "DO 1")
-                    with refused(9501):
-                        proxy.connect(database=schema)
-                first.commit()
-                run(second, "DO 1")
-            until(lambda: place(proxy, schema), "the connection is free")
+    with (
+        Proxy(server, folder, max_connections=1, accounts=[NATIVE], target_group=settings) as proxy,
+        proxy.connect(database=None) as second,
+    ):
+        with proxy.connect(database=None) as first:
+            first.begin()
+            for _ in range(3):
+                with refused(9501):
+                    run(second, "DO 1")
+                with refused(9501):
+                    proxy.connect(database=schema)
+            first.commit()
+            run(second, "DO 1")
+        until(lambda: place(proxy, schema), "the connection is free")
 
 
 def place(proxy: Proxy, schema: str) -> bool:
@@ -224,24 +233,25 @@ def test_a_client_that_leaves_while_it_waits(narrow: Proxy, table: str) -> None:
 
 
 @pytest.mark.parametrize("connections", [1, 2])
-def test_users_are_served_in_turn(
-    server: DatabaseServer, folder: Path, table: str, connections: int
-) -> None:
+def test_users_are_served_in_turn(server: DatabaseServer, folder: Path, table: str, connections: int) -> None:
     """A user with one statement does not wait for all of another's that came before."""
-    with Proxy(server, folder, max_connections=connections) as proxy:
-        with ExitStack() as stack:
-            with proxy.connect(SHA2), holder(proxy) as first:
-                others = [stack.enter_context(holder(proxy)) for _ in range(connections - 1)]
-                insert = f"INSERT INTO {table} (text) SELECT CURRENT_USER() FROM (SELECT SLEEP(0.01)) AS t"
-                waiting = [stack.enter_context(queue(proxy, insert)) for _ in range(12)]
-                waiting.append(stack.enter_context(queue(proxy, insert, SHA2)))
-                for session in (first, *others):
-                    session.commit()
-                for client in waiting:
-                    assert error_code(client.packet()[1]) == 0
-                users = [user for (user,) in rows(first, f"SELECT text FROM {table} ORDER BY id")]
-                assert len(users) == 13
-                assert f"{SHA2.name}@%" in users[:4]
+    with (
+        Proxy(server, folder, max_connections=connections) as proxy,
+        proxy.connect(SHA2),
+        holder(proxy) as first,
+        ExitStack() as stack,
+    ):
+        others = [stack.enter_context(holder(proxy)) for _ in range(connections - 1)]
+        insert = f"INSERT INTO {table} (text) SELECT CURRENT_USER() FROM (SELECT SLEEP(0.01)) AS t"
+        waiting = [stack.enter_context(queue(proxy, insert)) for _ in range(12)]
+        waiting.append(stack.enter_context(queue(proxy, insert, SHA2)))
+        for session in (first, *others):
+            session.commit()
+        for client in waiting:
+            assert error_code(client.packet()[1]) == 0
+        users = [user for (user,) in rows(first, f"SELECT text FROM {table} ORDER BY id")]
+        assert len(users) == 13
+        assert f"{SHA2.name}@%" in users[:4]
 
 
 # -- connections that break --------------------------------------------------------------------------------------------
@@ -271,31 +281,24 @@ def test_idle_connections_that_end(own_proxy: Proxy, server: DatabaseServer) -> 
     """They are replaced; no client sees an error, even if it asks before the proxy has had the time to look."""
     proxy = own_proxy
     with ExitStack() as stack:
-        sessions = [stack.enter_context(proxy.connect(CROWD[0])) for _ in range(8)]
-        for turn in range(3):
-            for session in sessions:
-                assert one(session, "SELECT %s", turn) == turn
+        sessions = [stack.enter_context(Packets(proxy.host, proxy.port, CROWD[0])) for _ in range(8)]
+        for _ in range(3):
+            for turn in range(6):
+                for session in sessions:
+                    assert session.query(f"SELECT {turn}")[-2] == b"\x01%d" % turn
             for session in sessions[:4]:
-                session.begin()
-                assert one(session, "SELECT %s", turn) == turn
+                session.query("BEGIN")
             old = proxy.backends()
             assert len(old) == 4
             for session in sessions[:4]:
-                session.commit()
-            if turn == 2:
+                session.query("COMMIT")
+            with asleep(proxy):
                 kill(server, old)
-            else:
-                with asleep(proxy):
-                    kill(server, old)
-                    for number, session in enumerate(sessions):
-                        session._execute_command(3, f"SELECT {number}, CONNECTION_ID()")
                 for number, session in enumerate(sessions):
-                    session._read_query_result()
-                    ((value, connection),) = session._result.rows
-                    assert value == number
-                    assert connection not in old
+                    session.send(QUERY + b"SELECT %d" % number)
             for number, session in enumerate(sessions):
-                assert one(session, "SELECT %s", number) == number
+                assert session.reply()[-2] == b"\x01%d" % number
+            assert not set(proxy.backends()) & set(old)
 
 
 def test_a_connection_that_ends_in_a_statement(own_proxy: Proxy, server: DatabaseServer, table: str) -> None:
@@ -314,7 +317,128 @@ def test_a_connection_that_ends_in_a_statement(own_proxy: Proxy, server: Databas
             assert one(other, "SELECT 1") == 1
             kill(server, [process.id])
             sequence, payload = client.packet()
-            assert (sequence, payload[0]) == (1, 0xFF), payload
-            assert client.query("SELECT 5")[-2:-1] == [b"\x015"] or client.query("SELECT 5")[-2] == b"\x015"
-            print(payload)
+            assert (sequence, error_code(payload), payload[3:9]) == (1, LOST, b"#08S01"), payload
+            assert client.query("SELECT 5")[-2] == b"\x015"
         assert one(other, f"SELECT COUNT(*) FROM {table}") == 0
+
+
+ANGRY = frame(b"\xff\x87\x07#08S01Connection was killed", 0)
+
+
+@on_mariadb
+def test_more_than_a_reply(server: DatabaseServer, folder: Path) -> None:
+    """A server may say goodbye right behind a reply: the client has its reply and goes on, on another connection."""
+    told = False
+
+    def insert(data: bytes) -> bytes:
+        nonlocal told
+        if b"marker" in data and not told:
+            told = True
+            return data + ANGRY
+        return data
+
+    with (
+        Forwarder(server.host, server.port, insert) as between,
+        TargetProxy(behind(between, server), folder, mode="DISABLED", accounts=CROWD) as proxy,
+        proxy.connect(CROWD[0]) as session,
+        proxy.connect(CROWD[0]) as other,
+    ):
+        assert one(session, "SELECT 'marker'") == "marker"
+        assert told
+        assert one(session, "SELECT 1") == 1
+        assert one(other, "SELECT 'marker'") == "marker"
+
+
+@pytest.fixture
+def mortal(server: DatabaseServer, folder: Path) -> Iterator[tuple[DatabaseServer, Proxy]]:
+    """A server of one's own, and a proxy before it."""
+    with type(server)() as own:
+        for account in CROWD:
+            own.create_user(account.name, account.password)
+        with TargetProxy(own, folder, mode="DISABLED", accounts=CROWD) as proxy:
+            yield own, proxy
+
+
+@on_mariadb
+def test_a_server_that_dies_in_a_large_statement(mortal: tuple[DatabaseServer, Proxy]) -> None:
+    """The proxy has the statement and cannot get rid of it: the client is told, and served when the server is back."""
+    server, proxy = mortal
+    with Packets(proxy.host, proxy.port, CROWD[0]) as client:
+        client.query("SELECT 1")
+        server.pause()
+        size = 16_000_000
+        client.send(QUERY + b"SELECT '" + b"x" * size + b"'")
+        wait_until_read(client.socket)
+        server.kill()
+        sequence, payload = client.packet()
+        assert (sequence, error_code(payload)) == (1, LOST)
+        server.start()
+        assert client.query("SELECT 5")[-2] == b"\x015"
+
+
+@on_mariadb
+def test_a_server_that_dies_in_an_upload(mortal: tuple[DatabaseServer, Proxy]) -> None:
+    """The client goes on sending its file, which goes nowhere, and is told when it has ended."""
+    server, proxy = mortal
+    server.execute("CREATE TABLE app.t (a INT, b INT, c INT)")
+    with Packets(proxy.host, proxy.port, CROWD[0], flags=LOCAL_FILES) as client, ThreadPoolExecutor(1) as thread:
+        client.send(QUERY + b"LOAD DATA LOCAL INFILE 'x' INTO TABLE t FIELDS TERMINATED BY ','")
+        sequence, payload = client.packet()
+        assert (sequence, payload) == (1, b"\xfbx")
+        server.pause()
+
+        def send_file() -> None:
+            for number in range(2, 102):
+                client.send(b"1,2,3\n" * 100_000, number)
+            client.send(b"", 102)
+
+        sending = thread.submit(send_file)
+        wait_until_stuck(client.socket)
+        server.kill()
+        sending.result()
+        sequence, payload = client.packet()
+        assert (sequence, error_code(payload)) == (103, LOST)
+        server.start()
+        assert client.query("SELECT 5")[-2] == b"\x015"
+
+
+def test_a_restart(mortal: tuple[DatabaseServer, Proxy]) -> None:
+    """Idle sessions go on with their own settings as if nothing had been; those in a transaction are told of it."""
+    server, proxy = mortal
+    server.execute("CREATE TABLE app.t (value INT)")
+    with ExitStack() as stack:
+        idle = [stack.enter_context(proxy.connect(CROWD[number % 2])) for number in range(6)]
+        for number, session in enumerate(idle):
+            run(session, "SET time_zone = %s", f"+0{number}:00")
+        held = stack.enter_context(proxy.connect(CROWD[0]))
+        held.begin()
+        run(held, "INSERT INTO t VALUES (1)")
+        server.stop()
+        waiting = queue(proxy, "INSERT INTO t VALUES (2)", CROWD[1])
+        newcomer = stack.enter_context(ThreadPoolExecutor(1)).submit(proxy.connect, CROWD[1])
+        server.start()
+        with waiting:
+            assert error_code(waiting.packet()[1]) == 0
+        with newcomer.result() as session:
+            assert one(session, "SELECT 1") == 1
+        for number, session in enumerate(idle):
+            assert one(session, "SELECT @@time_zone") == f"+0{number}:00"
+        with refused(LOST, "rolled back"):
+            run(held, "INSERT INTO t VALUES (3)")
+        assert rows(held, "SELECT value FROM t") == [(2,)]
+
+
+@on_mariadb
+def test_a_server_that_is_down_at_first(folder: Path) -> None:
+    """Clients wait for their greeting, and work as soon as the server does."""
+    account = CROWD[0]
+    with MariaDB() as server:
+        server.create_user(account.name, account.password)
+        server.stop()
+        with Proxy(server, folder, accounts=[account]) as proxy, ThreadPoolExecutor(3) as threads:
+            waiting = [threads.submit(proxy.connect, account) for _ in range(3)]
+            proxy.wait_for_log(lambda line: line.get("event") == "database connection failed")
+            server.start()
+            for session in waiting:
+                with session.result() as connection:
+                    assert one(connection, "SELECT 1") == 1
