@@ -92,7 +92,13 @@ class Connector:
                 baseline = MappingProxyType(await learn_baseline(connection))
                 states = pool.states.get(key)
                 if states is None:
-                    states = States(baseline, facts.collations, self._lexers, facts.defaults)
+                    states = States(
+                        baseline,
+                        facts.collations,
+                        self._lexers,
+                        facts.defaults,
+                        reset_keeps_charset=facts.is_mariadb,
+                    )
                     pool.learned(key, facts, states)
             connection.states = states
             connection.state = states.fresh

@@ -28,6 +28,7 @@ class Session:
         "insert_id_here",
         "insert_id_moved",
         "insert_id_suspect",
+        "opening",
         "pins",
         "state",
         "states",
@@ -37,6 +38,7 @@ class Session:
 
     def __init__(self, states: States, state: State) -> None:
         self.states = states
+        self.opening = state
         self.state = state
         self.status = cap.SERVER_STATUS_AUTOCOMMIT
         """Status flags as the server told them last."""
@@ -147,7 +149,7 @@ class Session:
 
     def reset(self) -> None:
         """Become what COM_RESET_CONNECTION leaves of a session."""
-        self.state = self.states.after_reset(self.state)
+        self.state = self.states.after_reset(self.state, self.opening)
         self.status = cap.SERVER_STATUS_AUTOCOMMIT
         self.pins = PinReason.NONE
         self.insert_id = 0

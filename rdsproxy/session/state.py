@@ -19,6 +19,9 @@ CHARACTER_SET_CONNECTION: Final = b"character_set_connection"
 CHARACTER_SET_RESULTS: Final = b"character_set_results"
 COLLATION_CONNECTION: Final = b"collation_connection"
 SQL_MODE: Final = b"sql_mode"
+_CHARACTER_SETS: Final = frozenset(
+    (CHARACTER_SET_CLIENT, CHARACTER_SET_CONNECTION, CHARACTER_SET_RESULTS, COLLATION_CONNECTION)
+)
 
 
 class State:
@@ -54,7 +57,8 @@ class States:
     """The states of the sessions of one pool, told apart from the `baseline`.
 
     `baseline`: each session variable and its value on a fresh connection, as SHOW SESSION VARIABLES gave them.
-    `defaults`: the same as COM_RESET_CONNECTION leaves them, where that differs.
+    `defaults`: the server's default character sets. `reset_keeps_charset`: COM_RESET_CONNECTION brings back those of
+    the handshake, as on MariaDB, in place of the defaults, as on MySQL.
     `collations`: by the id that a client's handshake carries.
     """
 
@@ -64,9 +68,12 @@ class States:
         collations: Mapping[int, Collation],
         lexers: Lexers,
         defaults: Mapping[bytes, bytes] = MappingProxyType({}),
+        *,
+        reset_keeps_charset: bool = False,
     ) -> None:
         self.baseline = baseline
         self.defaults = defaults
+        self.reset_keeps_charset = reset_keeps_charset
         self._collations = collations
         self._lexers = lexers
         self._known: WeakValueDictionary[tuple[bytes, bool, tuple[tuple[bytes, bytes], ...]], State]
@@ -107,9 +114,15 @@ class States:
             }
         return self.intern(schema, multi_statements, variables)
 
-    def after_reset(self, state: State) -> State:
-        """Give what COM_RESET_CONNECTION makes of `state`: schema and multi-statement option stay."""
-        return self.intern(state.schema, state.multi_statements, self.defaults)
+    def after_reset(self, state: State, opening: State) -> State:
+        """Give what COM_RESET_CONNECTION makes of `state`, in a session that began as `opening`.
+
+        Schema and multi-statement option stay.
+        """
+        variables = self.defaults
+        if self.reset_keeps_charset:
+            variables = {name: value for name, value in opening.variables.items() if name in _CHARACTER_SETS}
+        return self.intern(state.schema, state.multi_statements, variables)
 
     def with_schema(self, state: State, schema: bytes) -> State:
         """Give `state` with another schema."""

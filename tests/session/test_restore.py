@@ -136,9 +136,16 @@ def test_a_client_begins_with_its_collation() -> None:
 def test_a_reset_goes_to_the_defaults() -> None:
     states = make_states()
     state = states.intern(b"app", False, {b"sql_mode": b""})
-    reset = states.after_reset(state)
+    reset = states.after_reset(state, states.of_client(b"", True, 8))
     assert (reset.schema, reset.multi_statements) == (b"app", False)
     assert reset.variables == {b"collation_connection": b"utf8mb4_0900_ai_ci"}
+
+
+def test_a_reset_of_mariadb_goes_to_the_character_sets_of_the_handshake() -> None:
+    states = States(BASELINE, COLLATIONS, Lexers(), {}, reset_keeps_charset=True)
+    opening = states.of_client(b"", True, 8)
+    state = states.intern(b"app", False, {b"sql_mode": b"", b"character_set_client": b"utf8mb4"})
+    assert states.after_reset(state, opening) is states.of_client(b"app", False, 8)
 
 
 @pytest.mark.parametrize(
