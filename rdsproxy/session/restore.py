@@ -25,6 +25,7 @@ _MAY_BE_NULL: Final = frozenset((CHARACTER_SET_RESULTS, b"default_tmp_storage_en
 # The connection's collation is set along with its character set: first that, then the collation.
 _FIRST: Final[tuple[bytes, ...]] = (CHARACTER_SET_CLIENT, CHARACTER_SET_CONNECTION, CHARACTER_SET_RESULTS)
 _LAST: Final[tuple[bytes, ...]] = (COLLATION_CONNECTION,)
+_NAMED: Final = frozenset(_FIRST + _LAST)
 
 
 def plan(current: State, wanted: State, states: States) -> list[bytes] | None:
@@ -43,7 +44,10 @@ def plan(current: State, wanted: State, states: States) -> list[bytes] | None:
         packets.append(commands.init_db(wanted.schema))
     changes = differences(current, wanted, states)
     if changes:
-        packets.append(commands.query(set_statement(changes)))
+        names = _names(changes, wanted, states)
+        if names:
+            changes = {name: value for name, value in changes.items() if name not in _NAMED}
+        packets.append(commands.query(set_statement(changes, names)))
     if current.multi_statements != wanted.multi_statements:
         packets.append(commands.set_option(wanted.multi_statements))
     return packets
@@ -63,12 +67,28 @@ def differences(current: State, wanted: State, states: States) -> dict[bytes, by
     return changes
 
 
-def set_statement(variables: dict[bytes, bytes]) -> bytes:
-    """Give one SET for `variables` (names as the server writes them, values as its trackers do)."""
+def _names(changes: dict[bytes, bytes], wanted: State, states: States) -> bytes:
+    """Give the NAMES clause that says the same as the variables, or nothing where there is none.
+
+    Column definitions name the collation that came with character_set_results, which no variable shows.
+    """
+    if _NAMED.isdisjoint(changes):
+        return b""
+    *character_sets, collation = (wanted.variables.get(name, states.baseline.get(name, b"")) for name in _FIRST + _LAST)
+    # A SET of the collation alone changes a character set that the trackers do not tell.
+    if len(set(character_sets)) > 1 or not collation.startswith(character_sets[0] + b"_"):
+        return b""
+    return b"NAMES '" + character_sets[0] + b"' COLLATE '" + collation + b"'"
+
+
+def set_statement(variables: dict[bytes, bytes], first: bytes = b"") -> bytes:
+    """Give one SET: `first`, then `variables` (names as the server writes them, values as its trackers do)."""
     names = [name for name in _FIRST if name in variables]
     names += sorted(name for name in variables if name not in _FIRST and name not in _LAST)
     names += [name for name in _LAST if name in variables]
-    return b"SET " + b", ".join(b"@@SESSION." + _name(name) + b"=" + _value(name, variables[name]) for name in names)
+    parts = [first] if first else []
+    parts += [b"@@SESSION." + _name(name) + b"=" + _value(name, variables[name]) for name in names]
+    return b"SET " + b", ".join(parts)
 
 
 def _name(name: bytes) -> bytes:

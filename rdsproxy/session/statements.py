@@ -122,7 +122,9 @@ _TRAITS: Final = (
 
 # A name before a parenthesis is a call. These are the server's own functions, whatever others there are.
 _CALL: Final = re.compile(rb"([\w$`\"]+(?:\s*\.\s*[\w$`\"]+)*)\s*\(")
-_NATIVE: Final = frozenset(b"CAST COALESCE CONCAT CONCAT_WS CONVERT GREATEST IF IFNULL IN LEAST NULLIF REPLACE TRIM".split())
+_NATIVE: Final = frozenset(
+    b"CAST COALESCE CONCAT CONCAT_WS CONVERT GREATEST IF IFNULL IN LEAST NULLIF REPLACE TRIM".split()
+)
 
 # What is not code, by how the server reads it: with or without backslash escapes (NO_BACKSLASH_ESCAPES), a double
 # quote around a string or around an identifier (ANSI_QUOTES). A doubled quote reads as two strings side by side,

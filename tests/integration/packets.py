@@ -98,7 +98,7 @@ class Packets:
             if first[0] == 0x00:
                 status = status_of_ok(first)
             else:
-                for _ in range(first[0]):
+                for _ in range(column_count(first)):
                     take()
                 if not deprecate_eof:
                     assert take()[0] == 0xFE
@@ -109,6 +109,34 @@ class Packets:
                 status = status_of_ok(last) if deprecate_eof else int.from_bytes(last[3:5], "little")
             if not status & 8:
                 return payloads
+
+    def reply_to_execute(self, *, cursor: bool) -> list[bytes]:
+        """Read the reply to COM_STMT_EXECUTE; with an open cursor there are no rows in it."""
+        payloads: list[bytes] = []
+
+        def take() -> bytes:
+            sequence, payload = self.packet()
+            payloads.append(payload)
+            assert sequence == len(payloads) & 0xFF, f"packet {len(payloads)} is numbered {sequence}"
+            return payload
+
+        first = take()
+        if first[0] in (0x00, 0xFF):
+            return payloads
+        for _ in range(column_count(first)):
+            take()
+        deprecate_eof = bool(self.connection.client_flag & DEPRECATE_EOF)
+        if not deprecate_eof:
+            take()
+        if not (cursor and not deprecate_eof):
+            while not is_last(take()):
+                pass
+        return payloads
+
+
+def column_count(payload: bytes) -> int:
+    """Read the packet at the head of a result set."""
+    return int.from_bytes(payload[1:3], "little") if payload[0] == 0xFC else payload[0]
 
 
 def is_last(payload: bytes) -> bool:

@@ -199,10 +199,10 @@ def test_an_error_with_autocommit_off(proxy: Proxy, table: str) -> None:
         assert one(other, f"SELECT COUNT(*) FROM {table}") == 0
 
 
-def test_a_set_that_fails_half_way(narrow: Proxy) -> None:
+def test_a_set_that_fails_half_way(proxy: Proxy) -> None:
     """MariaDB and MySQL differ in what is set by then; what counts is that it is the setter's alone."""
     flags = pymysql.constants.CLIENT.MULTI_STATEMENTS
-    with narrow.connect(client_flag=flags) as session, narrow.connect() as other:
+    with proxy.connect(client_flag=flags) as session, proxy.connect() as other:
         with refused(1054), session.cursor() as cursor:
             cursor.execute("SET sql_select_limit = 5; SELECT bogus")
             cursor.nextset()

@@ -70,6 +70,14 @@ class Server:
 
     def set(self, sql: bytes) -> None:
         assert sql.startswith(b"SET ")
+        if names := re.match(rb"SET NAMES '(\w+)' COLLATE '(\w+)'(?:, |$)", sql):
+            for kind in (b"client", b"connection", b"results"):
+                self.variables[b"character_set_" + kind] = names[1]
+            self.variables[b"collation_connection"] = names[2]
+            assert names[2].startswith(names[1] + b"_")
+            sql = b"SET " + sql[names.end() :]
+            if sql == b"SET ":
+                return
         value = rb"(?:'([^']*)'|_utf8mb4 X'([0-9a-f]*)'|(NULL)|(-?[\d.]+))"
         found = re.findall(rb"@@SESSION\.(\w+)=" + value + rb"(?:, |$)", sql[4:])
         assert found
