@@ -20,7 +20,7 @@ from tests.fuzz.watch import Control, descriptors, until
 from tests.integration.proxy import Proxy
 from tests.servers import DatabaseServer, MariaDB
 
-REPLIES = 400  # random ones, and as many mutated ones; the rest of the 10,000 of each are in test_login.py
+REPLIES = 3_000  # random ones, and as many mutated ones, on sockets; in memory, test_login.py has 10,000 of each
 WARM_UP = 250
 MEMORY = 24 << 20  # bytes
 PAUSE = 0.2  # seconds without an answer, after which a client may be waited for itself
