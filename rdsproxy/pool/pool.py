@@ -255,7 +255,10 @@ class Pool:
         waiter.refused(err)
 
     def recycle(self, connection: DatabaseConnection) -> Deferred[None]:
-        """End a loan whose session has left something behind: clean the connection, or close it."""
+        """End a loan whose session has left something behind: clean the connection, or close it.
+
+        Fires when one of both is done; to cancel it closes the connection.
+        """
         connection.borrower = None
         if connection.lost:
             done: Deferred[None] = Deferred()
@@ -264,7 +267,13 @@ class Pool:
         connection.state = None
         connection.must_forget = False
         cleaned = self.connector.reset(connection)
-        cleaned.addCallbacks(lambda _: self.give_back(connection), lambda _: connection.discard())
+
+        def not_cleaned(failure: Failure) -> Failure | None:
+            connection.discard()
+            # Whoever cancelled it does not want to go on as if it were done.
+            return failure if failure.check(CancelledError) else None
+
+        cleaned.addCallbacks(lambda _: self.give_back(connection), not_cleaned)
         return cleaned
 
     def _act(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -436,6 +436,19 @@ def test_a_connection_that_cannot_be_cleaned_is_closed() -> None:
     bench.open_all()
     assert client.connection is bench.database.open[1]
     assert bench.pool.connections == 1
+
+
+def test_who_cancels_a_cleaning_does_not_go_on_as_if_it_were_done() -> None:
+    bench = Bench(cap=1).started()
+    holder, client = bench.wait(), bench.wait()
+    after: list[object] = []
+    cleaning = bench.pool.recycle(bench.connection(holder)).addCallback(after.append)
+    cleaning.addErrback(lambda failure: failure.trap(CancelledError))
+    cleaning.cancel()
+    assert after == []
+    assert bench.connection(holder).lost
+    bench.open_all()
+    assert client.connection is bench.database.open[1]
 
 
 def test_a_connection_that_breaks_while_it_is_cleaned() -> None:
