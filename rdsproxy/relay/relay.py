@@ -159,8 +159,14 @@ class Relay:
         assert connection is not None
         session.sent(traits)
         if not session.insert_id_here and (session.insert_id_moved or session.lasting_pins):
-            await run_all(connection, [commands.query(b"SET last_insert_id=%d" % session.insert_id)])
-            session.insert_id_here = True
+            if not traits & Trait.DIAGNOSTICS:
+                await run_all(connection, [commands.query(b"SET last_insert_id=%d" % session.insert_id)])
+                session.insert_id_here = True
+            elif session.insert_id_moved:
+                # To bring back LAST_INSERT_ID() would end what the statement before has left behind.
+                session.insert_id_moved = False
+                self._refuse(errors.DIAGNOSTICS_GONE)
+                return
         connection.lend(self)
         self._work = None
         connection.run(packets, expect, self.form)
@@ -286,7 +292,8 @@ class Relay:
         if session.insert_id_suspect and session.holds:
             session.insert_id_moved = True
             session.insert_id_suspect = False
-        if not session.lasting_pins:
+        # A connection that is kept for good answers for itself, once it has the session's own LAST_INSERT_ID().
+        if not session.lasting_pins or (session.insert_id_moved and not session.insert_id_here):
             questions = questions_of(session)
             if questions:
                 if self._slow_client:
