@@ -28,7 +28,7 @@ SELECT * FROM {table}_s ORDER BY id;
 SELECT * FROM {table}_s WHERE id > 3;
 UPDATE {table}_s SET text = 'ä€😀';
 UPDATE {table}_s SET number = 7 WHERE text = 'missing';
-INSERT IGNORE INTO {table}_s (text) VALUES ('longer than ten');
+UPDATE IGNORE {table}_s SET text = 'longer than ten' WHERE id = 3;
 SELECT 1/0, CAST('12x' AS SIGNED);
 SHOW WARNINGS;
 INSERT INTO {table}_s (id) VALUES (1);
@@ -200,13 +200,8 @@ def test_a_script_prints_what_it_prints_without_the_proxy(
 
 
 def untimed(done: subprocess.CompletedProcess[str]) -> str:
-    """Give what a program has said, without how long statements took.
-
-    Also without which of utf8mb4's collations a column's definition names: the connections of a pool have all begun
-    with one.
-    """
-    output = re.sub(r" \((\d+ min )?[\d.]+ sec\)", "", done.stdout)
-    return re.sub(r"(?m)^(Collation: +utf8mb4)_.*", r"\1", output) + done.stderr
+    """Give what a program has said, without how long statements took."""
+    return re.sub(r" \((\d+ min )?[\d.]+ sec\)", "", done.stdout) + done.stderr
 
 
 def test_multi_statements_as_one_command(client: CommandLine, proxy: Proxy, table: str) -> None:
@@ -261,9 +256,8 @@ def test_a_client_that_asks_for_compression_goes_without(client: CommandLine, pr
 def test_a_large_value_both_ways(client: CommandLine, proxy: Proxy) -> None:
     """One statement and one row, each of more than a packet."""
     value = hashlib.sha256(b"").hexdigest() * (LARGE // 64)
-    ((digest, echo),) = client.rows(proxy, f"SELECT SHA2('{value}', 256), '{value}'", "--max-allowed-packet=64M")
-    assert digest == hashlib.sha256(value.encode()).hexdigest()
-    assert hashlib.sha256(echo.encode()).hexdigest() == digest
+    ((echo,),) = client.rows(proxy, f"SELECT '{value}'", "--max-allowed-packet=64M")
+    assert hashlib.sha256(echo.encode()).digest() == hashlib.sha256(value.encode()).digest()
 
 
 def test_many_rows_one_by_one(client: CommandLine, proxy: Proxy) -> None:

@@ -283,9 +283,7 @@ def test_a_large_value_both_ways(proxy: Proxy, certificates: Certificates, with_
     value = hashlib.sha256(b"").hexdigest() * (LARGE // 64)
     tls = certificates if with_tls else None
     with mysql.connector.connect(**settings(proxy, tls=tls)) as session:
-        ((length, echo),) = rows(session, "SELECT LENGTH(%s), %s", (value, value))
-        assert length == LARGE
-        assert echo == value
+        assert one(session, "SELECT %s", (value,)) == value
         # Only there: of a prepared statement's rows the driver itself takes 16 MiB at most.
         digest = hashlib.sha256(value.encode()).hexdigest()
         assert one(session, "SELECT SHA2(%s, 256)", (value,), prepared=True) == digest
