@@ -15,7 +15,7 @@ import pytest
 
 from rdsproxy.demo.mariadb import mariadb_program
 from tests.integration.proxy import NATIVE, SHA2, Account, Proxy
-from tests.servers import Certificates, DatabaseServer, install_mysql
+from tests.servers import Certificates, DatabaseServer, ServerMissingError, install_mysql
 
 TIMEOUT = 60.0  # seconds
 LARGE = 20 << 20  # bytes; more than one packet can carry
@@ -136,11 +136,17 @@ class CommandLine:
 
 
 @pytest.fixture(scope="module", params=["mariadb", "mysql"])
-def client(request: pytest.FixtureRequest, server: DatabaseServer) -> CommandLine:
-    """Each of the programs; none where its server cannot be had, which `server` has said already."""
-    if request.param == "mariadb":
-        return CommandLine("mariadb", mariadb_program("mariadb"))
-    return CommandLine("mysql", str(install_mysql() / "bin" / "mysql"))
+def client(request: pytest.FixtureRequest) -> CommandLine:
+    """Each of the programs."""
+    try:
+        if request.param == "mariadb":
+            return CommandLine("mariadb", mariadb_program("mariadb"))
+        return CommandLine("mysql", str(install_mysql() / "bin" / "mysql"))
+    except ServerMissingError as error:
+        # On a developer's machine the rest is still worth running; in CI nothing may be left out.
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
