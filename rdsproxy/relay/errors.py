@@ -32,7 +32,7 @@ DIAGNOSTICS_GONE: Final = Err(
     1105,
     "HY000",
     "What the previous statement left behind (warnings, ROW_COUNT(), FOUND_ROWS()) is gone: its database connection "
-    "has served another session since. Read it in the same packet (multi-statements) or inside a transaction",
+    "has run something else since. Read it in the same packet (multi-statements) or inside a transaction",
 )
 INTERNAL: Final = Err(1105, "HY000", "Internal error in the proxy; its log has the details")
 UNKNOWN_COMMAND: Final = Err(1047, "08S01", "Unknown command")
