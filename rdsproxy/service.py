@@ -29,8 +29,10 @@ from rdsproxy.tls import backend_tls, proxy_tls
 from rdsproxy.wire import Wires
 
 BACKLOG = 4096
-"""Connections that the kernel completes before they are accepted. Of a crowd above Twisted's 50, some would be taken for
-connected by their clients alone and wait for a greeting until they give up."""
+"""Connections that the kernel completes before they are accepted.
+
+Of a crowd above Twisted's 50, some would be connected as far as they know, and wait for a greeting until they give up.
+"""
 
 _log = structlog.get_logger("rdsproxy.service")
 
