@@ -12,7 +12,6 @@ import structlog
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
@@ -120,15 +119,15 @@ class Pool:
         self._retry: IDelayedCall | None = None
         self._retry_after = FIRST_RETRY
         self._scouts: Iterator[PoolKey] = iter(())
-        self._sweep = LoopingCall(self.close_unused)
-        self._sweep.clock = reactor
+        # Not a LoopingCall: that would install the global reactor, which may be none of this one's.
+        self._sweep: IDelayedCall | None = None
         self._stopped = False
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def start(self, keys: Sequence[PoolKey]) -> None:
         """Begin by opening one connection, which learns what the target is: of the first key that can log in."""
-        self._sweep.start(CHECK_INTERVAL, now=False)
+        self._sweep = self._reactor.callLater(CHECK_INTERVAL, self._check)
         self._scouts = cycle(keys)
         self._scout()
 
@@ -140,8 +139,9 @@ class Pool:
     def stop(self) -> None:
         """Close everything; whoever waits is told that it was in vain."""
         self._stopped = True
-        if self._sweep.running:
-            self._sweep.stop()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -353,6 +353,10 @@ class Pool:
             if why:
                 _log.info("database connection lost", backend=connection.thread_id, reason=why)
             self._act()
+
+    def _check(self) -> None:
+        self._sweep = self._reactor.callLater(CHECK_INTERVAL, self._check)
+        self.close_unused()
 
     def close_unused(self) -> None:
         """Close the connections that nobody used for five minutes, down to `max_idle_connections_percent`."""
