@@ -72,53 +72,59 @@ _SUSPECTS: Final = (
     b"FOUND_ROWS",
 )
 
-_START: Final = rb"(?:^|;)\s*(?:\(\s*)*"
-# Also behind MariaDB's SET STATEMENT ... FOR.
-_STATEMENT: Final = rb"(?:(?:^|;)\s*(?:\(\s*)*|\bSET\s+STATEMENT\b.*\bFOR\s+)"
 
-_TRAITS: Final = (
-    # The @ of an account stands behind a quote; that of a variable may stand right behind a keyword.
-    (Trait.USER_VARIABLE, re.compile(rb"(?<![@'`\"])@(?!@)")),
-    (
-        Trait.LOCK,
-        re.compile(
-            rb"\bGET_LOCK\b|\bSERVICE_GET_(?:READ|WRITE)_LOCKS\b|\bFLUSH\b.*\b(?:LOCK|EXPORT)\b|\bLOCK\s+INSTANCE\b"
-            rb"|\bBACKUP\s+(?:STAGE|LOCK)\b",
-            re.DOTALL,
+def _patterns(start: bytes) -> tuple[tuple[Trait, re.Pattern[bytes]], ...]:
+    """Give what each trait looks like, where a statement may begin behind `start`."""
+    start += rb"\s*(?:\(\s*)*"
+    # Also behind MariaDB's SET STATEMENT ... FOR.
+    statement = b"(?:" + start + rb"|\bSET\s+STATEMENT\b.*\bFOR\s+)"
+    return (
+        # The @ of an account stands behind a quote; that of a variable may stand right behind a keyword.
+        (Trait.USER_VARIABLE, re.compile(rb"(?<![@'`\"])@(?!@)")),
+        (
+            Trait.LOCK,
+            re.compile(
+                rb"\bGET_LOCK\b|\bSERVICE_GET_(?:READ|WRITE)_LOCKS\b|\bFLUSH\b.*\b(?:LOCK|EXPORT)\b|\bLOCK\s+INSTANCE\b"
+                rb"|\bBACKUP\s+(?:STAGE|LOCK)\b",
+                re.DOTALL,
+            ),
         ),
-    ),
-    (Trait.HANDLER, re.compile(_STATEMENT + rb"HANDLER\b")),
-    (
-        Trait.ROUTINE,
-        re.compile(_STATEMENT + rb"(?:(?:CALL|EXECUTE|BEGIN\s+NOT|IF|CASE|LOOP|WHILE|REPEAT|FOR)\b|\w+\s*:(?!=))"),
-    ),
-    (
-        Trait.UNTRACKED_SET,
-        re.compile(
-            rb"\bSET\s+(?:(?:SESSION|LOCAL)\s+)?(?:ROLE|RESOURCE)\b|\bPROFILING\b"
-            rb"|\bSET\b.*@@(?!\s*(?:SESSION|LOCAL|GLOBAL|PERSIST|PERSIST_ONLY)\s*\.)[^\s=:,;]+\s*:?=",
-            re.DOTALL,
+        (Trait.HANDLER, re.compile(statement + rb"HANDLER\b")),
+        (
+            Trait.ROUTINE,
+            re.compile(statement + rb"(?:(?:CALL|EXECUTE|BEGIN\s+NOT|IF|CASE|LOOP|WHILE|REPEAT|FOR)\b|\w+\s*:(?!=))"),
         ),
-    ),
-    (Trait.XA, re.compile(_START + rb"XA\b")),
-    (Trait.SEQUENCE, re.compile(rb"\b(?:NEXTVAL|LASTVAL|SETVAL)\b|\b(?:NEXT|PREVIOUS)\s+VALUE\s+FOR\b")),
-    (
-        Trait.INSERT_ID,
-        re.compile(rb"\bLAST_INSERT_ID\b|\bIDENTITY\b|\bRETURNING\b|" + _STATEMENT + rb"(?:LOAD|ANALYZE)\b"),
-    ),
-    (
-        Trait.DIAGNOSTICS,
-        re.compile(
-            rb"\bSHOW\b.*\b(?:WARNINGS|ERRORS|PROFILES?)\b|\bDIAGNOSTICS\b"
-            rb"|\b(?:ROW_COUNT|FOUND_ROWS)[\s`\"]*\("
-            rb"|@@[\s`]*(?:(?:SESSION|LOCAL)[\s`]*\.[\s`]*)?(?:WARNING|ERROR)_COUNT\b",
-            re.DOTALL,
+        (
+            Trait.UNTRACKED_SET,
+            re.compile(
+                rb"\bSET\s+(?:(?:SESSION|LOCAL)\s+)?(?:ROLE|RESOURCE)\b|\bPROFILING\b"
+                rb"|\bSET\b.*@@(?!\s*(?:SESSION|LOCAL|GLOBAL|PERSIST|PERSIST_ONLY)\s*\.)[^\s=:,;]+\s*:?=",
+                re.DOTALL,
+            ),
         ),
-    ),
-    (Trait.COUNTS_ROWS, re.compile(rb"\bSQL_CALC_FOUND_ROWS\b")),
-    (Trait.SETS, re.compile(rb"^(?:\s*SET\b(?!\s+STATEMENT\b)[^;]*(?:;|$))+\s*$")),
-    (Trait.USES, re.compile(rb"^\s*USE\b[^;]*;?\s*$")),
-)
+        (Trait.XA, re.compile(start + rb"XA\b")),
+        (Trait.SEQUENCE, re.compile(rb"\b(?:NEXTVAL|LASTVAL|SETVAL)\b|\b(?:NEXT|PREVIOUS)\s+VALUE\s+FOR\b")),
+        (
+            Trait.INSERT_ID,
+            re.compile(rb"\bLAST_INSERT_ID\b|\bIDENTITY\b|\bRETURNING\b|" + statement + rb"(?:LOAD|ANALYZE)\b"),
+        ),
+        (
+            Trait.DIAGNOSTICS,
+            re.compile(
+                rb"\bSHOW\b.*\b(?:WARNINGS|ERRORS|PROFILES?)\b|\bDIAGNOSTICS\b"
+                rb"|\b(?:ROW_COUNT|FOUND_ROWS)[\s`\"]*\("
+                rb"|@@[\s`]*(?:(?:SESSION|LOCAL)[\s`]*\.[\s`]*)?(?:WARNING|ERROR)_COUNT\b",
+                re.DOTALL,
+            ),
+        ),
+        (Trait.COUNTS_ROWS, re.compile(rb"\bSQL_CALC_FOUND_ROWS\b")),
+        (Trait.SETS, re.compile(rb"^(?:\s*SET\b(?!\s+STATEMENT\b)[^;]*(?:;|$))+\s*$")),
+        (Trait.USES, re.compile(rb"^\s*USE\b[^;]*;?\s*$")),
+    )
+
+
+_TRAITS: Final = _patterns(rb"(?:^|;)")
+_TRAITS_IN_DOUBT: Final = _patterns(rb"(?:^|;|\*/)")
 
 # A name before a parenthesis is a call. These are the server's own functions, whatever others there are.
 _CALL: Final = re.compile(rb"([\w$`\"]+(?:\s*\.\s*[\w$`\"]+)*)\s*\(")
@@ -137,6 +143,10 @@ _DEFINITION: Final = re.compile(
     rb"\s*(?:CREATE|ALTER)\b(?:(?!\bTABLE\b)[^;])*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|VIEW|PACKAGE)\b"
 )
 _OPENING: Final = re.compile(rb"/\*M?!0*")
+# A comment for another version of the server may hide a quote; dollar quotes are MySQL's newest strings. Which servers
+# read them so is not for the lexer to know. A statement that sets sql_mode changes how the ones behind it are read.
+_DOUBTS: Final = re.compile(rb"/\*M?!|\$\w*\$|SQL_MODE.*;", re.DOTALL)
+_HARMLESS: Final = Trait.SETS | Trait.USES
 
 _BACKSLASH_IN_CHARACTERS: Final = frozenset((b"big5", b"cp932", b"gb18030", b"gbk", b"sjis"))
 
@@ -153,7 +163,7 @@ class Lexer:
     """Tells the traits of statements that are read in one way, and remembers shapes; serves any number of sessions.
 
     `plain`: the client's character set has characters whose second byte is a backslash (big5, cp932, gb18030, gbk,
-    sjis), so that the end of a string cannot be found byte by byte: strings are then read as if they were code.
+    sjis), so that the end of a string cannot be found byte by byte: strings are then read as code as well.
     """
 
     def __init__(self, *, ansi_quotes: bool = False, escapes: bool = True, plain: bool = False) -> None:
@@ -180,19 +190,13 @@ class Lexer:
     def _look(self, shape: bytes) -> Trait:
         if _OPENER.match(shape) is None and not any(word in shape for word in _SUSPECTS):
             return Trait.NONE
-        # A statement that changes how the ones behind it are read, and the new kind of string, are read as code.
-        if not (self._plain or b"$$" in shape or (b"SQL_MODE" in shape and b";" in shape)):
-            shape = _OPENING.sub(b" ", self._not_code.sub(self._blank, shape))
-            first = self._first_statement(shape)
-        else:
-            first = shape = _OPENING.sub(b" ", shape)
-        traits = Trait.NONE
-        for trait, pattern in _TRAITS:
-            if pattern.search(first if trait is Trait.DIAGNOSTICS else shape):
-                traits |= trait
-        if traits & Trait.SETS and (b"FROM" in shape or not _NATIVE.issuperset(_CALL.findall(shape))):
-            # A function may set what the trackers do not tell.
-            traits &= ~Trait.SETS
+        code = _OPENING.sub(b" ", self._not_code.sub(self._blank, shape))
+        traits = _search(_TRAITS, code, self._first_statement(code))
+        if self._plain or _DOUBTS.search(shape):
+            # Where strings and comments end cannot be told: all of it may be code.
+            code = _OPENING.sub(b" ", shape)
+            doubtful = _search(_TRAITS_IN_DOUBT, code, code)
+            traits = ((traits | doubtful) & ~_HARMLESS) | (traits & doubtful & _HARMLESS)
         return traits
 
     def _first_statement(self, code: bytes) -> bytes:
@@ -207,6 +211,17 @@ class Lexer:
         if quote in self._identifiers:
             return match[0]
         return quote * 2 if quote in b"'\"" else b" "
+
+
+def _search(patterns: tuple[tuple[Trait, re.Pattern[bytes]], ...], code: bytes, first: bytes) -> Trait:
+    traits = Trait.NONE
+    for trait, pattern in patterns:
+        if pattern.search(first if trait is Trait.DIAGNOSTICS else code):
+            traits |= trait
+    if traits & Trait.SETS and (b"FROM" in code or not _NATIVE.issuperset(_CALL.findall(code))):
+        # A function may set what the trackers do not tell.
+        traits &= ~Trait.SETS
+    return traits
 
 
 class Lexers:
