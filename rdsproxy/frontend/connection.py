@@ -44,6 +44,7 @@ class ClientConnection(Wire):
         self.relay: Relay | None = None
         self.secure = False
         """TLS or a Unix socket."""
+        self.greeted = False
         self.capabilities = 0
         self.charset = 0
         self.peer = "localhost"
@@ -245,7 +246,7 @@ class ClientConnection(Wire):
 
     def send_error(self, err: Err, sequence: int = 1) -> None:
         """Send an ERR packet."""
-        self.write(frame(err.build(), sequence))
+        self.write(frame(err.build(with_state=self.greeted), sequence))
 
     def send_ok(self, eof: bool = False) -> None:
         """Send the proxy's own OK, or the EOF that some commands are answered by."""

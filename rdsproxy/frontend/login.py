@@ -121,6 +121,7 @@ class Login:
             auth_plugin=door.accounts.default_plugin,
         )
         self._client.expect(self._packets)
+        self._client.greeted = True
         self._send(self._greeting.build())
 
     def _ungreeted(self, data: bytes) -> None:

@@ -52,10 +52,10 @@ class Err:
     sqlstate: str
     message: str
 
-    def build(self) -> bytes:
-        """Give the payload."""
-        text = self.message.encode("utf-8", "surrogateescape")
-        return b"\xff" + self.code.to_bytes(2, "little") + b"#" + self.sqlstate.encode("ascii") + text
+    def build(self, *, with_state: bool = True) -> bytes:
+        """Give the payload. Before the greeting it has no SQL state: clients would take that for the message."""
+        state = f"#{self.sqlstate}".encode("ascii") if with_state else b""
+        return b"\xff" + self.code.to_bytes(2, "little") + state + self.message.encode("utf-8", "surrogateescape")
 
 
 def parse_ok(payload: bytes) -> Ok:

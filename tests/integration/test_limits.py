@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import pytest
 from rdsproxy.protocol.framing import frame
 from tests.integration.logins import Login
 from tests.integration.network import until
-from tests.integration.packets import Packets, error_code
+from tests.integration.packets import TIMEOUT, Packets, error_code
 from tests.integration.proxy import NATIVE, Proxy, one, refused, rows, run
 from tests.servers import Certificates, DatabaseServer
 
@@ -45,6 +46,9 @@ def test_too_many_clients(server: DatabaseServer, folder: Path) -> None:
             for _ in range(3):
                 with refused(1040, "exceeded (2)"):
                     proxy.connect()
+            with socket.create_connection((proxy.host, proxy.port), TIMEOUT) as third, third.makefile("rb") as file:
+                # No SQL state before the greeting: mysql's command line would show it as a part of the message.
+                assert file.read()[3:] == b"\0\xff\x10\x04Number simultaneous connections exceeded (2)"
             assert one(first, "SELECT 1") == one(second, "SELECT 1") == 1
         (again,) = until(lambda: place(proxy), "a place becomes free")
         with again:
