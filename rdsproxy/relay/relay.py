@@ -271,7 +271,8 @@ class Relay:
         session = self.session
         reply = connection.reply
         try:
-            session.learn(reply.status, reply.changes, self._traits)
+            traits = self._traits & ~Trait.UNLOCKS if reply.failed else self._traits
+            session.learn(reply.status, reply.changes, traits)
         except ProtocolError as error:
             # The client has its reply, but what the session has become is not known.
             self.connection = None

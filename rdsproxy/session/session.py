@@ -72,9 +72,9 @@ class Session:
     def learn(self, status: int, changes: list[bytes] | None, traits: Trait) -> None:
         """Take what the reply to a statement told. Raises ProtocolError for a broken tracker block."""
         self.status = status
-        if not changes:
-            return
-        for block in changes:
+        if traits & Trait.UNLOCKS:
+            self.pins &= ~PinReason.LOCKED_TABLES
+        for block in changes or ():
             self._learn_block(block, traits)
 
     def _learn_block(self, block: bytes, traits: Trait) -> None:
@@ -90,7 +90,12 @@ class Session:
             elif kind == responses.TRACK_STATE_CHANGE:
                 state_change = True
             elif kind == responses.TRACK_TRANSACTION_STATE:
-                self._pin(PinReason.LOCKED_TABLES, value.endswith(b"L"))
+                # Nothing but L and T can be relied on: MySQL takes its L away after TRUNCATE, ALTER and ANALYZE, which
+                # leave the tables locked. An explicit transaction (T) does unlock them.
+                if value.endswith(b"L"):
+                    self.pins |= PinReason.LOCKED_TABLES
+                elif value.startswith(b"T"):
+                    self.pins &= ~PinReason.LOCKED_TABLES
             elif kind == responses.TRACK_CHARACTERISTICS:
                 # Outside of a transaction they wait for the next one to begin.
                 self._pin(PinReason.NEXT_TRANSACTION, bool(value) and not self.status & IN_TRANSACTION)

@@ -43,6 +43,8 @@ class Trait(IntFlag):
     """Plain SETs and nothing else: the variables in their trackers are as they left them."""
     USES = 2048
     """One USE."""
+    UNLOCKS = 4096
+    """One UNLOCK TABLES."""
 
 
 # A statement without traits begins with none of the first words, and has none of the second in it. Letter case has
@@ -51,7 +53,7 @@ class Trait(IntFlag):
 _OPENER: Final = re.compile(
     rb"(?:[\s(]|/\*(?!M?!).*?\*/|#[^\n]*|--(?=[\x00-\x20])[^\n]*)*"
     rb"(?:SET|USE|LOAD|ANALYZE|IF|CASE|LOOP|WHILE|REPEAT|FOR|CALL|EXECUTE|HANDLER|XA|BEGIN\s+NOT|FLUSH|LOCK|BACKUP"
-    rb"|SHOW|GET|\w+\s*:|/\*)",
+    rb"|UNLOCK|SHOW|GET|\w+\s*:|/\*)",
     re.DOTALL,
 )
 _SUSPECTS: Final = (
@@ -119,6 +121,7 @@ def _patterns(start: bytes) -> tuple[tuple[Trait, re.Pattern[bytes]], ...]:
         ),
         (Trait.COUNTS_ROWS, re.compile(rb"\bSQL_CALC_FOUND_ROWS\b")),
         (Trait.SETS, re.compile(rb"^(?:\s*SET\b(?!\s+STATEMENT\b)[^;]*(?:;|$))+\s*$")),
+        (Trait.UNLOCKS, re.compile(rb"^\s*UNLOCK\s+TABLES?\s*;?\s*$")),
         (Trait.USES, re.compile(rb"^\s*USE\b[^;]*;?\s*$")),
     )
 

@@ -139,6 +139,24 @@ def test_unlock_tables_ends_the_pin(narrow: Proxy, table: str) -> None:
             run(other, f"INSERT INTO {table} (value) VALUES (1)")
 
 
+@pytest.mark.parametrize("statement", ["TRUNCATE TABLE {t}", "ALTER TABLE {t} COMMENT 'x'", "ANALYZE TABLE {t}"])
+def test_tables_stay_locked(narrow: Proxy, table: str, statement: str) -> None:
+    """After some statements MySQL's trackers say that nothing is locked, while it is."""
+    with narrow.connect() as session:
+        run(session, f"LOCK TABLES {table} WRITE")
+        run(session, statement.format(t=table))
+        with refused(1100):
+            rows(session, "SELECT * FROM mysql.db")
+        vanish(session)
+        with narrow.connect() as later:
+            assert one(later, "SELECT COUNT(*) > 0 FROM mysql.db") == 1
+            run(later, f"LOCK TABLES {table} WRITE")
+            run(later, statement.format(t=table))
+            run(later, "UNLOCK TABLES")
+            with narrow.connect() as other:
+                assert one(other, f"SELECT COUNT(*) FROM {table}") == 0
+
+
 def test_locked_tables_and_transactions(narrow: Proxy, table: str) -> None:
     with narrow.connect() as session, narrow.connect() as other:
         run(session, f"LOCK TABLES {table} WRITE")

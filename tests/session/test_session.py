@@ -142,8 +142,14 @@ def test_locked_tables_hold_until_they_are_unlocked() -> None:
     session.learn(IDLE, [transaction(b"_______L")], Trait.NONE)
     assert session.pins == PinReason.LOCKED_TABLES
     assert not session.lasting_pins
+    # MySQL's word alone, as after TRUNCATE, does not count.
     session.learn(IDLE, [transaction(b"________")], Trait.NONE)
+    assert session.pins == PinReason.LOCKED_TABLES
+    session.learn(IDLE, None, Trait.UNLOCKS)
     assert not session.holds
+    session.learn(IDLE, [transaction(b"_______L")], Trait.NONE)
+    session.learn(IN_TRANSACTION, [transaction(b"T_______")], Trait.NONE)
+    assert not session.pins
 
 
 def test_characteristics_of_the_next_transaction_hold_until_it() -> None:

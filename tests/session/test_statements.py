@@ -20,7 +20,8 @@ TABLE = [
     (b"BEGIN", NONE),
     (b"COMMIT", NONE),
     (b"SHOW TABLES", NONE),
-    (b"UNLOCK TABLES", NONE),
+    (b"UNLOCK TABLES", Trait.UNLOCKS),
+    (b"UNLOCK TABLES; LOCK TABLES t READ", NONE),
     (b"LOCK TABLES t READ", NONE),  # the trackers tell
     (b"SELECT json_extract(a, '$.b:c')", NONE),
     (b"CREATE USER 'a'@'b'", NONE),
