@@ -98,6 +98,7 @@ class Connector:
                         self._lexers,
                         facts.defaults,
                         reset_keeps_charset=facts.is_mariadb,
+                        quiet_errors=facts.is_mariadb,
                     )
                     pool.learned(key, facts, states)
             connection.states = states

@@ -21,7 +21,7 @@ from rdsproxy.relay import errors
 from rdsproxy.relay.client import Client
 from rdsproxy.relay.restoring import bring_to, run_all
 from rdsproxy.session.pinning import PASSING, PinReason, explain, of_traits
-from rdsproxy.session.questions import PROBE, Question, questions_of
+from rdsproxy.session.questions import PROBES, Question, questions_of
 from rdsproxy.session.session import IN_TRANSACTION, Session
 from rdsproxy.session.statements import Trait
 
@@ -321,7 +321,7 @@ class Relay:
                 if result.err is not None:
                     raise BorrowError(result.err)
                 take(result)
-            if questions[0][0] is PROBE:
+            if questions[0][0] in PROBES:
                 # It leaves alone what the statement before it has left behind.
                 connection.last_borrower = self
         except ConnectionLostError:

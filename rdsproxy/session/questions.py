@@ -7,8 +7,11 @@ from typing import Final
 
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.results import Result, Row, number
+from rdsproxy.session.pinning import PinReason
 from rdsproxy.session.session import Session
 from rdsproxy.session.statements import Trait
+
+_ENDED_BY_A_TRANSACTION: Final = PinReason.LOCKED_TABLES | PinReason.NEXT_TRANSACTION
 
 Question = tuple[bytes, Callable[[Result], None]]
 """A command, and who takes its result; it raises ProtocolError for one that is no answer."""
@@ -16,6 +19,14 @@ Question = tuple[bytes, Callable[[Result], None]]
 # An ERR tells neither status flags nor trackers. The reply to this does, and leaves the diagnostics as they are (a
 # COM_PING would not do: MariaDB puts no trackers into its reply).
 PROBE: Final = commands.query(b"SHOW WARNINGS LIMIT 0")
+
+# MariaDB holds back what was tracked before an ERR until a later statement changes something that is tracked too. A
+# transaction does, without adding a change of its own that would look like the failed statement's. In an open one
+# nothing is begun: there the statements themselves are enough. This works under every sql_mode.
+PROBE_OF_MARIADB: Final = commands.query(
+    b"BEGIN NOT ATOMIC IF @@in_transaction = 0 THEN START TRANSACTION; COMMIT AND NO CHAIN NO RELEASE; END IF; END"
+)
+PROBES: Final = frozenset((PROBE, PROBE_OF_MARIADB))
 
 # Also makes the connection forget, so that no other session ever sees the value.
 TAKE_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0)")
@@ -33,7 +44,9 @@ def questions_of(session: Session) -> list[Question]:
         session.answered_insert_id(number(row[0]))
 
     if session.unprobed:
-        return [(PROBE, probed)]
+        # The next transaction, and the end of the locks, are the client's to make; both tell what was held back.
+        quiet = session.states.quiet_errors and not session.pins & _ENDED_BY_A_TRANSACTION
+        return [(PROBE_OF_MARIADB if quiet else PROBE, probed)]
     questions: list[Question] = []
     if session.doubtful:
         names = sorted(session.doubtful)

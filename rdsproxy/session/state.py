@@ -58,7 +58,8 @@ class States:
 
     `baseline`: each session variable and its value on a fresh connection, as SHOW SESSION VARIABLES gave them.
     `defaults`: the server's default character sets. `reset_keeps_charset`: COM_RESET_CONNECTION brings back those of
-    the handshake, as on MariaDB, in place of the defaults, as on MySQL.
+    the handshake, as on MariaDB, in place of the defaults, as on MySQL. `quiet_errors`: what the trackers saw of a
+    statement that failed is not told with the next reply, as on MariaDB.
     `collations`: by the id that a client's handshake carries.
     """
 
@@ -70,10 +71,12 @@ class States:
         defaults: Mapping[bytes, bytes] = MappingProxyType({}),
         *,
         reset_keeps_charset: bool = False,
+        quiet_errors: bool = False,
     ) -> None:
         self.baseline = baseline
         self.defaults = defaults
         self.reset_keeps_charset = reset_keeps_charset
+        self.quiet_errors = quiet_errors
         self._collations = collations
         self._lexers = lexers
         self._known: WeakValueDictionary[tuple[bytes, bool, tuple[tuple[bytes, bytes], ...]], State]

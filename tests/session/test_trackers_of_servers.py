@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from rdsproxy.protocol.responses import parse_err, parse_ok
+from rdsproxy.protocol.results import Result
 from rdsproxy.session.pinning import PinReason
-from rdsproxy.session.questions import PROBE
+from rdsproxy.session.questions import PROBES, questions_of
 from rdsproxy.session.session import IN_TRANSACTION, Session
 from rdsproxy.session.state import States
 from rdsproxy.session.statements import Lexers, Trait
@@ -38,7 +39,7 @@ class Watched:
             f"SET session_track_system_variables='{names}', session_track_schema=1, session_track_state_change=1, "
             "session_track_transaction_info='CHARACTERISTICS'"
         )
-        states = States({}, {}, Lexers())
+        states = States({}, {}, Lexers(), quiet_errors=server.kind == "mariadb")
         self.session = Session(states, states.intern(b"app", True, {}))
 
     def run(self, sql: str) -> Session:
@@ -51,9 +52,15 @@ class Watched:
 
     def probe(self) -> Session:
         """Ask as the proxy does behind an error."""
-        self.packets.socket.sendall(PROBE)
-        self._learn(self.packets.reply()[-1], Trait.NONE)
-        return self.session
+        session = self.session
+        session.unprobed = True
+        ((packet, answered),) = questions_of(session)
+        assert packet in PROBES
+        self.packets.socket.sendall(packet)
+        ok = parse_ok(self.packets.reply()[-1])
+        answered(Result(status=ok.status, changes=[ok.changes] if ok.changes else []))
+        assert not session.unprobed
+        return session
 
     def _learn(self, last: bytes, traits: Trait) -> None:
         if last[0] == 0xFF:
@@ -72,7 +79,10 @@ def watched(database: DatabaseServer) -> Iterator[Watched]:
         "CREATE TABLE IF NOT EXISTS app.watched (id INT AUTO_INCREMENT PRIMARY KEY, a INT)",
         "DROP PROCEDURE IF EXISTS app.harmful",
         "DROP PROCEDURE IF EXISTS app.fails",
+        "DROP FUNCTION IF EXISTS app.fails_with_variable",
         "CREATE PROCEDURE app.fails() BEGIN SET time_zone='+02:00'; SIGNAL SQLSTATE '45000'; END",
+        "CREATE FUNCTION app.fails_with_variable() RETURNS INT NO SQL"
+        " BEGIN SET @watched = 1; SIGNAL SQLSTATE '45000'; RETURN 1; END",
         "CREATE PROCEDURE app.harmful() SET @watched = 1",
     )
     watched = Watched(database, account)
@@ -163,9 +173,8 @@ def test_characteristics_of_the_next_transaction(watched: Watched) -> None:
 
 
 def test_locked_tables(watched: Watched) -> None:
-    assert watched.run("LOCK TABLES watched READ").pins == PinReason.LOCKED_TABLES
-    session = watched.run("UNLOCK TABLES")
-    assert (session.pins, session.holds) == (NONE, False)
+    session = watched.run("LOCK TABLES watched READ")
+    assert (session.pins, session.holds) == (PinReason.LOCKED_TABLES, True)
 
 
 def test_a_set_for_one_statement_is_not_believed(watched: Watched, database: DatabaseServer) -> None:
@@ -178,9 +187,53 @@ def test_a_set_for_one_statement_is_not_believed(watched: Watched, database: Dat
     assert name in session.doubtful or session.pins
 
 
-def test_what_a_failed_statement_changed_is_told_by_the_probe(watched: Watched) -> None:
+BEFORE = {
+    "alone": [],
+    "in a transaction": ["BEGIN"],
+    "without autocommit": ["SET autocommit=0"],
+    "in one that began by itself": ["SET autocommit=0", "SELECT a FROM watched"],
+    "under odd modes": ["SET sql_mode='ANSI,NO_BACKSLASH_ESCAPES'"],
+}
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_what_a_failed_statement_changed_is_told_by_the_probe(watched: Watched, before: str) -> None:
+    for sql in BEFORE[before]:
+        watched.run(sql)
+    status = watched.session.status
     session = watched.run("CALL fails()")
-    assert session.state.variables == {}
+    assert b"time_zone" not in session.state.variables
     session = watched.probe()
     assert session.state.variables[b"time_zone"] == b"+02:00"
     assert b"time_zone" in session.doubtful
+    # The transaction, or that there is none, is as it was, and so is what the client may ask about its error.
+    assert session.status & IN_TRANSACTION == status & IN_TRANSACTION
+    assert len(watched.packets.query("SHOW WARNINGS")) > 5
+
+
+def test_a_user_variable_that_a_failed_function_set_pins(watched: Watched) -> None:
+    assert watched.run("SELECT fails_with_variable()").pins == NONE
+    assert watched.probe().pins & PinReason.STATE_CHANGE
+
+
+@pytest.mark.parametrize("sql", ["SELECT nothing", "INSERT INTO watched (id) VALUES (1), (1)", "SELECT"])
+def test_a_statement_that_just_failed_pins_nothing(watched: Watched, sql: str) -> None:
+    watched.run(sql)
+    session = watched.probe()
+    assert (session.pins, session.holds, session.doubtful) == (NONE, False, set())
+
+
+def test_the_probe_leaves_the_next_transaction_alone(watched: Watched) -> None:
+    watched.run("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+    watched.run("SELECT nothing")
+    assert watched.probe().pins == PinReason.NEXT_TRANSACTION
+    watched.run("LOCK TABLES watched READ")
+    watched.run("SELECT nothing")
+    assert watched.probe().pins & PinReason.LOCKED_TABLES
+    assert watched.packets.query("INSERT INTO watched (a) VALUES (1)")[-1][0] == 0xFF  # still locked
+
+
+def test_the_probe_needs_no_multi_statements(watched: Watched) -> None:
+    watched.packets.command(0x1B, b"\x01\x00")
+    watched.run("SELECT nothing")
+    assert watched.probe().pins == NONE
