@@ -51,25 +51,25 @@ def backend(connection: Connection) -> int:
 
 # -- many clients ------------------------------------------------------------------------------------------------------
 
-CLIENTS, CONNECTIONS, ROUNDS = 500, 20, 2
+CLIENTS, CONNECTIONS = 500, 20
 CROWD = [Account(f"crowd_{number}", f"Crowd-{number}", "MYSQL_NATIVE_PASSWORD") for number in ("one", "two")]
 
 
 def work(connection: Connection, table: str, number: int) -> None:
-    """Ask for what only this client can have: its own values, its own schema variable, its own transaction."""
-    run(connection, "SET time_zone = %s", f"+0{number % 10}:00")
-    for turn in range(ROUNDS):
-        mine = f"{number}-{turn}"
-        assert one(connection, "SELECT %s", mine) == mine
-        run(connection, f"INSERT INTO {table} (value, text) VALUES (%s, %s)", number, mine)
-        connection.begin()
-        run(connection, f"INSERT INTO {table} (value, text) VALUES (%s, 'kept')", number)
-        assert rows(connection, f"SELECT text FROM {table} WHERE value = %s AND text = %s", number, mine) == [(mine,)]
-        connection.commit()
-        connection.begin()
-        run(connection, f"DELETE FROM {table} WHERE value = %s", number)
-        connection.rollback()
-        assert one(connection, "SELECT @@time_zone") == f"+0{number % 10}:00"
+    """Ask for what only this client can have: its own values, its own time zone, its own transactions."""
+    zone = f"+0{number % 10}:00"
+    run(connection, "SET time_zone = %s", zone)
+    assert one(connection, "SELECT %s", number) == number
+    run(connection, f"INSERT INTO {table} (value, text) VALUES (%s, 'first')", number)
+    connection.begin()
+    run(connection, f"INSERT INTO {table} (value, text) VALUES (%s, 'second')", number)
+    mine = rows(connection, f"SELECT text FROM {table} WHERE value = %s ORDER BY id", number)
+    assert mine == [("first",), ("second",)]
+    connection.commit()
+    connection.begin()
+    run(connection, f"DELETE FROM {table} WHERE value = %s", number)
+    connection.rollback()
+    assert one(connection, "SELECT @@time_zone") == zone
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,7 @@ def test_a_crowd(server: DatabaseServer, folder: Path, table: str, users: int) -
             failed.result()
     assert 1 < most <= CONNECTIONS
     with server.admin() as admin:
-        counts = f"SELECT COUNT(*), COUNT(DISTINCT value, text) FROM app.{table}"
-        assert rows(admin, counts) == [(CLIENTS * ROUNDS * 2, CLIENTS * (ROUNDS + 1))]
+        assert rows(admin, f"SELECT COUNT(*) FROM app.{table}") == [(CLIENTS * 2,)]
 
 
 @on_mariadb
@@ -160,6 +159,7 @@ def impatient(server: DatabaseServer, folder: Path) -> Iterator[Proxy]:
         yield proxy
 
 
+@on_mariadb
 def test_waiting_ends(impatient: Proxy, table: str) -> None:
     """Who has waited long enough is told so, has not run, and may go on."""
     with impatient.connect() as second, holder(impatient) as first:
@@ -232,6 +232,7 @@ def test_a_client_that_leaves_while_it_waits(narrow: Proxy, table: str) -> None:
         assert rows(first, f"SELECT value FROM {table}") == [(99,)]
 
 
+@on_mariadb
 @pytest.mark.parametrize("connections", [1, 2])
 def test_users_are_served_in_turn(server: DatabaseServer, folder: Path, table: str, connections: int) -> None:
     """A user with one statement does not wait for all of another's that came before."""

@@ -45,6 +45,7 @@ def cipher(connection: Connection) -> str:
     return str(value)
 
 
+@on_mariadb
 @pytest.mark.parametrize("mode", ["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"])
 def test_tls(server: DatabaseServer, folder: Path, mode: str) -> None:
     ca = server.ca_path if mode.startswith("VERIFY") else None
@@ -175,6 +176,7 @@ def test_a_wrong_secret(server: DatabaseServer, folder: Path, wrong_first: bool)
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 
+@on_mariadb
 def test_a_share_of_the_server_s_connections(server: DatabaseServer, folder: Path) -> None:
     with server.admin() as admin:
         before = one(admin, "SELECT @@GLOBAL.max_connections")
