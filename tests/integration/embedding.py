@@ -1,7 +1,8 @@
 """A Twisted application of another kind with the proxy in it, run as a process of its own; tells what is left behind.
 
 `python -m tests.integration.embedding SCENARIO SETTINGS` prints one line of JSON. SETTINGS is JSON too: `server`
-(host, port), `folder`, and `users`, a list of names and passwords.
+(host, port), `folder`, `users`, a list of names and passwords, and `tls` and `ca`, the proxy's certificate and who
+signed it.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ Report = dict[str, Any]
 
 
 class Application:
-    """What the process does besides: it runs a reactor that nobody has installed as the global one."""
+    """What the process does besides the proxy."""
 
-    def __init__(self) -> None:
-        self.reactor = EPollReactor()
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
         self.parent = MultiService()
         self.parent.startService()
 
@@ -112,8 +113,8 @@ def target(fd: str) -> str:
     return "" if name.startswith("/proc/") else name.split(":[")[0]
 
 
-def configuration(user: int = 0, port: int = 0, **target_group: Any) -> Config:
-    """Give the configuration for one of the users."""
+def configuration(user: int = 0, port: int = 0, tls: bool = False, **target_group: Any) -> Config:
+    """Give the configuration for one of the users, with TLS on both sides or without."""
     username, password = SETTINGS["users"][user]
     secret = Path(SETTINGS["folder"]) / f"{username}.json"
     secret.write_text(json.dumps({"username": username, "password": password}))
@@ -121,12 +122,13 @@ def configuration(user: int = 0, port: int = 0, **target_group: Any) -> Config:
     return from_dict(
         {
             "proxy": {
+                "tls": SETTINGS["tls"] if tls else None,
                 "endpoints": [{"listen": [f"tcp:{port}:interface={HOST}"]}],
                 "auth": [{"secret": f"file:{secret}", "client_password_auth_type": "MYSQL_NATIVE_PASSWORD"}],
             },
             "target_group": {
                 "targets": [{"host": host, "port": database_port}],
-                "tls": {"mode": "DISABLED"},
+                "tls": {"mode": "REQUIRED" if tls else "DISABLED"},
                 **target_group,
             },
         }
@@ -140,11 +142,18 @@ def port_of(service: ProxyService) -> int:
     return port
 
 
-def connect(port: int, user: int = 0) -> pymysql.Connection[Any]:
+def connect(port: int, user: int = 0, ca: str | None = None) -> pymysql.Connection[Any]:
     """Connect to a service, under one of the users."""
     username, password = SETTINGS["users"][user]
     return pymysql.connect(
-        host=HOST, port=port, user=username, password=password, ssl_disabled=True, database="app", read_timeout=20
+        host=HOST,
+        port=port,
+        user=username,
+        password=password,
+        ssl_ca=ca,
+        ssl_disabled=ca is None,
+        database="app",
+        read_timeout=20,
     )
 
 
@@ -318,11 +327,32 @@ async def busy_port(app: Application) -> Report:
     return {"before": before, "after": after, "answers": answers}
 
 
+async def with_tls(app: Application) -> Report:
+    """Stop while a client with TLS is in a transaction on a connection with TLS."""
+    before = app.holds()
+    service = ProxyService(configuration(tls=True), reactor=app.reactor)
+    app.start(service)
+    client = await app.in_thread(connect, port_of(service), 0, SETTINGS["ca"])
+    await app.in_thread(client.begin)
+    answers = [await app.in_thread(ending, client, "SELECT 1")]
+    stopped = app.stop(service)
+    answers.append(await app.in_thread(ending, client, "SELECT 2"))
+    client._force_close()
+    await stopped
+    return {"before": before, "after": [app.holds()], "answers": answers}
+
+
 SCENARIOS = {work.__name__: work for work in (start_and_stop, with_clients, without_database, two_services, busy_port)}
 
 if __name__ == "__main__":
     SETTINGS.update(json.loads(sys.argv[2]))
-    report = Application().run(SCENARIOS[sys.argv[1]])
-    # Nothing but the reactor that it was given.
-    report["global reactor"] = "twisted.internet.reactor" in sys.modules
+    if sys.argv[1] == "with_tls":
+        # Twisted's TLS writes with the help of the global reactor, whatever reactor its connection has.
+        from twisted.internet import reactor
+
+        report = Application(reactor).run(with_tls)
+    else:
+        report = Application(EPollReactor()).run(SCENARIOS[sys.argv[1]])
+        # It has kept to the reactor that it was given.
+        assert "twisted.internet.reactor" not in sys.modules
     print(json.dumps(report))

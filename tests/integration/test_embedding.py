@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.integration.proxy import ROOT
-from tests.servers import DatabaseServer
+from tests.servers import DatabaseServer, make_certificates
 
 pytestmark = pytest.mark.parametrize("database", ["mariadb"], indirect=True)
 
@@ -26,7 +26,14 @@ def users(server: DatabaseServer) -> None:
 
 def embed(scenario: str, server: DatabaseServer, folder: Path) -> Any:
     """Run a scenario in a process of its own; see that nothing is left and give the answers."""
-    settings = {"server": (server.host, server.port), "folder": str(folder), "users": USERS}
+    files = make_certificates(folder / "tls")
+    settings = {
+        "server": (server.host, server.port),
+        "folder": str(folder),
+        "users": USERS,
+        "tls": {"certificate": str(files.certificate), "private_key": str(files.private_key)},
+        "ca": str(files.ca),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.embedding", scenario, json.dumps(settings)],
         cwd=ROOT,
@@ -38,7 +45,6 @@ def embed(scenario: str, server: DatabaseServer, folder: Path) -> Any:
     report = json.loads(done.stdout.splitlines()[-1])
     for after in report["after"]:
         assert after == report["before"]
-    assert not report["global reactor"]
     assert "Traceback" not in done.stdout + done.stderr
     return report["answers"]
 
@@ -76,3 +82,9 @@ def test_a_busy_port(server: DatabaseServer, folder: Path) -> None:
     assert len(failures) == 2
     assert all("cannot listen on tcp:" in failure and "in use" in failure for failure in failures)
     assert answer == "embedded_one@%"
+
+
+def test_with_tls(server: DatabaseServer, folder: Path) -> None:
+    first, last = embed("with_tls", server, folder)
+    assert first == "1"
+    assert last in ("1053", "2006", "2013")
