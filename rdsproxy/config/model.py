@@ -98,7 +98,7 @@ class ProxySettings(Settings):
     idle_client_timeout: Annotated[Seconds, Field(ge=1, le=28800)] = 1800
     """Seconds without a command after which a client is disconnected."""
     handshake_timeout: Annotated[Seconds, Field(gt=0, le=3600)] = 10
-    """Seconds that a client has from connecting to being logged in."""
+    """Seconds that a client has to log in; waiting for a database connection does not count."""
     max_client_connections: Annotated[int, Field(ge=1)] = 10000
     """Clients beyond this number get error 1040."""
     debug_logging: bool = False

@@ -309,9 +309,13 @@ class ClientConnection(Wire):
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _rearm(self, delay: float, call: Callable[[], None]) -> None:
+    def stop_timer(self) -> None:
+        """Let the client take its time, until the next one is set."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+
+    def _rearm(self, delay: float, call: Callable[[], None]) -> None:
+        self.stop_timer()
         self._timer = self.door.reactor.callLater(delay, call)
 
     def _check_idle(self) -> None:
@@ -358,8 +362,7 @@ class ClientConnection(Wire):
         super().connectionLost(reason)
         self._receive = ignore
         self.door.clients.discard(self)
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self.stop_timer()
         login, self._login = self._login, None
         if login is not None:
             login.client_lost()

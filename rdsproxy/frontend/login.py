@@ -185,6 +185,8 @@ class Login:
             return
         self._client.expect(self._too_early)
         if authentication.verdict:
+            # The client has done its part: how long the database may take is not its fault.
+            self._client.stop_timer()
             self._find_states()
         else:
             self._deny(authentication.used_password)

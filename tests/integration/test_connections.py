@@ -173,6 +173,24 @@ def test_waiting_ends(impatient: Proxy, table: str) -> None:
 
 
 @on_mariadb
+def test_logins_that_wait_for_a_connection(server: DatabaseServer, folder: Path, schema: str) -> None:
+    """They are not cut short by handshake_timeout: the client has done its part."""
+    settings = {"handshake_timeout": 0.5}
+    with (
+        Proxy(server, folder, max_connections=1, proxy=settings) as proxy,
+        holder(proxy) as first,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        waiting = [threads.submit(proxy.connect, SHA2), threads.submit(proxy.connect, database=schema)]
+        # One who has not done it is sent away in the meantime.
+        with socket.create_connection((proxy.host, proxy.port), 20) as third, third.makefile("rb") as file:
+            assert b"the login took too long" in file.read()
+        first.commit()
+        for session in waiting:
+            session.result().close()
+
+
+@on_mariadb
 def test_logins_that_need_a_connection_wait_too(impatient: Proxy, schema: str) -> None:
     """A user's first login asks the server what sessions begin with; one to an unknown schema whether it is there."""
     with holder(impatient) as first:
