@@ -54,6 +54,10 @@ class Client(Protocol):
         self.news: Deferred[None] | None = None
         self.lost = False
 
+    def connectionMade(self) -> None:
+        """Let the kernel send each part at once."""
+        self.transport.setTcpNoDelay(True)
+
     def dataReceived(self, data: bytes) -> None:
         """Take bytes."""
         self.data += data
