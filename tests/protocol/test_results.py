@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.responses import Err
-from rdsproxy.protocol.results import Result, read_result
+from rdsproxy.protocol.results import Result, number, read_result
 from tests.protocol import strategies
 from tests.protocol.replies import ErrPart, OkPart, Part, ResultSet, Upload, expected, server_bytes, string
 
@@ -77,3 +77,22 @@ def test_damaged_replies(parts: list[Part], position: int, new: bytes) -> None:
 def test_what_is_no_reply(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         read_result(data)
+
+
+def test_rows_of_another_shape_than_was_asked_for() -> None:
+    result = Result(rows=[(b"1", b"2")])
+    assert result.row(2) == (b"1", b"2")
+    assert result.table(2) == [(b"1", b"2")]
+    assert Result().table(2) == []
+    for rows in ([], [(b"1",)], [(b"1", b"2")] * 2):
+        with pytest.raises(ProtocolError):
+            Result(rows=list[tuple[bytes | None, ...]](rows)).row(2)
+    with pytest.raises(ProtocolError):
+        Result(rows=[(b"1", b"2"), (b"1",)]).table(2)
+
+
+def test_numbers() -> None:
+    assert (number(b"12"), number(None), number(b"0", 7), number(None, 7)) == (12, 0, 7, 7)
+    for value in (b"x", b"1.5", b"\xff"):
+        with pytest.raises(ProtocolError):
+            number(value)
