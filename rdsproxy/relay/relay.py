@@ -486,6 +486,11 @@ class Relay:
                 self._lost = errors.STATE_LOST
             self._done()
             return
+        if reply.failed:
+            # The error for a refused upload was the client's last; of what the server went on to say it heard nothing.
+            self._lost = errors.STATE_LOST
+            self._done()
+            return
         if not reply.at_boundary:
             self.client.fail("the database was lost in the middle of a packet")
             return

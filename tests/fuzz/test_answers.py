@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import structlog
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -13,6 +14,11 @@ from twisted.python.failure import Failure
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.reply import FIRST, ClientForm
+from rdsproxy.protocol.responses import Err
+from rdsproxy.relay.relay import Relay
+from rdsproxy.session.session import Session
+from rdsproxy.session.state import States
+from rdsproxy.session.statements import Lexers
 from rdsproxy.wire import Wires
 from tests.fuzz.streams import packet
 
@@ -131,6 +137,87 @@ def test_a_reply_with_something_behind_it_reaches_the_client_and_ends_the_connec
     opened.connection.run(ASKED[0], FIRST, ClientForm(eof=False, track=True, local_files=False))
     opened.connection.dataReceived(OK + b"x")
     assert borrower.heard == [OK, "broken"]
+
+
+class Client:
+    """A client as its relay sees it; answers are kept in order."""
+
+    def __init__(self) -> None:
+        self.log: Any = structlog.get_logger()
+        self.got: list[object] = []
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Keep a part of a reply."""
+        self.got.append(bytes(data))
+
+    def send_error(self, err: Err, sequence: int = 1) -> None:
+        """Keep an error of the proxy's."""
+        self.got.append((err.code, sequence))
+
+    def ready(self) -> None:
+        """Keep the end of a command."""
+        self.got.append("ready")
+
+    def begin_upload(self) -> None:
+        """Not for this client."""
+        raise AssertionError
+
+    def hold_input(self) -> None:
+        """Nothing."""
+
+    def resume_input(self) -> None:
+        """Nothing."""
+
+    def fail(self, why: str) -> None:
+        """Keep the disconnect."""
+        self.got.append(why)
+
+
+class OneConnection:
+    """A pool that has one connection to lend."""
+
+    def __init__(self, connection: DatabaseConnection) -> None:
+        self.connection = connection
+
+    def take(self, key: PoolKey, state: object) -> DatabaseConnection:
+        """Lend it."""
+        return self.connection
+
+
+@pytest.mark.parametrize(
+    ("said", "got"),
+    [
+        (b"", [(2013, 1), "ready"]),
+        (packet(b"\x01", 1) + packet(b"\x03def", 2), ["...", (2013, 3), "ready"]),
+        (packet(b"\x01", 1) + packet(b"\x03def", 2) + b"\x09\0\0\x03\x01", ["...", "in the middle of a packet"]),
+        (OK + b"x", [OK, "ready"]),
+        # A refused upload in a chain: the client had its one error, and there is no second.
+        (packet(b"\xfbname", 1), [(2013, 1), "ready"]),
+        (packet(b"\xfbname", 1) + packet(b"\0\0\0\x0a\0\0\0", 3) + packet(b"\x01", 4), ["1148", "ready"]),
+    ],
+)
+def test_a_database_that_is_lost_ends_the_command_once(said: bytes, got: list[object]) -> None:
+    opened = Opened()
+    client = Client()
+    states = States({}, {}, Lexers())
+    pool: Any = OneConnection(opened.connection)
+    form = ClientForm(eof=False, track=True, local_files=False)
+    relay = Relay(client, pool, opened.connection.key, form, Session(states, states.fresh))
+    relay.run(ASKED[0])
+    for piece in said.partition(packet(b"\xfbname", 1)):
+        if piece and not opened.lost:
+            opened.connection.dataReceived(piece)
+    if not opened.lost:
+        opened.connection.connectionLost(Failure(ConnectionDone()))
+    heard: list[object] = []
+    for item in client.got:
+        if isinstance(item, bytes) and item != OK:
+            heard.append("1148" if b"\x7c\x04#42000" in item else "...")
+        elif isinstance(item, str) and item != "ready":
+            heard.append("in the middle of a packet" if "middle of a packet" in item else item)
+        else:
+            heard.append(item)
+    assert heard == got
 
 
 def test_an_answer_without_end_is_given_up() -> None:
