@@ -218,7 +218,12 @@ class Wire(Protocol):
         self._leave_hub()
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
+        self.closed(reason)
+        # Last: whoever waits for all connections to be closed may look at once whether anything is left of them.
         self._wires.discard(self)
+
+    def closed(self, reason: Failure) -> None:
+        """Leave nothing of the connection behind. Called once, when it is closed."""
 
     # What the transport calls when the other side reads too slowly, and when it has caught up.
 

@@ -10,7 +10,6 @@ from typing import Protocol as Shape
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.error import ConnectionLost as TransportLost
-from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from rdsproxy.protocol import commands
@@ -252,9 +251,8 @@ class DatabaseConnection(Wire):
         """Be lent to nobody from here on."""
         self._break("the database closed the connection")
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def closed(self, reason: Failure) -> None:
         """Tell everyone who waits."""
-        super().connectionLost(reason)
         why = "the database closed the connection"
         if not reason.check(ConnectionDone, TransportLost, ConnectionAborted):
             why += f": {reason.getErrorMessage()}"

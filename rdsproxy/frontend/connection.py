@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from rdsproxy.frontend.commands import HANDLERS
@@ -357,9 +356,8 @@ class ClientConnection(Wire):
         self._pump()
         self._balance()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def closed(self, reason: Failure) -> None:
         """Leave nothing of the client behind."""
-        super().connectionLost(reason)
         self._receive = ignore
         self.door.clients.discard(self)
         self.stop_timer()
