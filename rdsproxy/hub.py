@@ -2,8 +2,9 @@
 
 The reactor's own dispatch (log context, transport, protocol) costs as much as all the rest of a query: 8 to 10 us of
 CPU on the path that a query and its reply take. So the established, unencrypted connections of a proxy wait in an
-epoll of their own, which is itself one reader in the reactor. Its sockets are read in a tight loop until none has
-anything left, or for a few rounds, so that the reactor's timers and everybody else's connections get their turn.
+epoll of their own, which is itself one reader in the reactor. Its sockets are read in a tight loop, which under load
+even waits a little for what comes next, and ends soon, so that the reactor's timers and everybody else's connections
+get their turn.
 
 Where there is no epoll the connections stay with the reactor: slower, otherwise the same.
 """
@@ -11,16 +12,72 @@ Where there is no epoll the connections stay with the reactor: slower, otherwise
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, Self
+from time import monotonic
+from typing import Any, Final, Protocol, Self
 
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-_ROUNDS: Final = 8
+__all__ = ["Hub", "Reader", "serve", "serve_python"]
+
+_TURN: Final = 0.002  # seconds after which the reactor gets its turn
+_WAIT: Final = 1  # milliseconds to wait for more
 _AT_ONCE: Final = 256  # events taken by one poll
+_READ_SIZE: Final = 1 << 16
+
+
+class Reader(Protocol):
+    """Whoever reads a socket, which does not block."""
+
+    @property
+    def receive(self) -> Callable[[bytes], None]:
+        """Takes what was read."""
+
+    @property
+    def recv(self) -> Callable[[int], bytes]:
+        """The socket's own."""
+
+    def read_ended(self) -> None:
+        """The other side has closed, or the socket is broken."""
+
+    def read_failed(self, error: Exception) -> None:
+        """`receive` has raised."""
+
+
+def serve_python(epoll: select.epoll, readers: Mapping[int, Reader], wait: int) -> bool:
+    """Wait up to `wait` milliseconds for sockets that have something, and read each of them once.
+
+    Gives whether there were any. Has a compiled twin, used when it could be built, since this runs for each packet.
+    """
+    events = epoll.poll(wait / 1000, _AT_ONCE)
+    for fd, _event in events:
+        # A reader before this one may have removed it.
+        reader = readers.get(fd)
+        if reader is None:
+            continue
+        try:
+            data = reader.recv(_READ_SIZE)
+        except BlockingIOError:
+            continue
+        except OSError:
+            data = b""
+        if not data:
+            reader.read_ended()
+            continue
+        try:
+            reader.receive(data)
+        except Exception as error:
+            reader.read_failed(error)
+    return bool(events)
+
+
+try:
+    from rdsproxy._serve import serve
+except ImportError:
+    serve = serve_python
 
 
 @implementer(IReadDescriptor)
@@ -30,7 +87,9 @@ class Hub:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._epoll = select.epoll()
-        self._readers: dict[int, Callable[[], None]] = {}
+        self._readers: dict[int, Reader] = {}
+        self.outside = 0
+        """Connections of the proxy that wait in the reactor: while there are any, the hub does not wait."""
         reactor.addReader(self)
 
     @classmethod
@@ -40,10 +99,10 @@ class Hub:
             return cls(reactor)
         return None
 
-    def add(self, fd: int, readable: Callable[[], None]) -> None:
-        """Call `readable`, which must not raise, whenever `fd` can be read, or has failed."""
+    def add(self, fd: int, reader: Reader) -> None:
+        """Have `fd` read for `reader` whenever there is something, or it has failed."""
         if fd not in self._readers:
-            self._readers[fd] = readable
+            self._readers[fd] = reader
             self._epoll.register(fd, select.EPOLLIN)
 
     def remove(self, fd: int) -> None:
@@ -67,17 +126,11 @@ class Hub:
 
     def doRead(self) -> None:
         """Serve the sockets that have something."""
-        readers = self._readers
-        poll = self._epoll.poll
-        for _ in range(_ROUNDS):
-            events = poll(0, _AT_ONCE)
-            if not events:
-                return
-            for fd, _event in events:
-                # A reader before this one may have removed it.
-                readable = readers.get(fd)
-                if readable is not None:
-                    readable()
+        epoll, readers = self._epoll, self._readers
+        end = monotonic() + _TURN
+        wait = 0
+        while serve(epoll, readers, wait) and monotonic() < end and not epoll.closed:
+            wait = 0 if self.outside else _WAIT
 
     def connectionLost(self, reason: Failure) -> None:
         """Nothing to do: the epoll is not a connection."""

@@ -15,7 +15,6 @@ from zope.interface import implementer
 
 from rdsproxy.hub import Hub
 
-_READ_SIZE: Final = 1 << 16
 _log = Logger()
 _LINGER: Final = 5.0  # seconds
 
@@ -30,12 +29,16 @@ class Wires:
         self._emptied: Deferred[None] | None = None
 
     def add(self, wire: Wire) -> None:
-        """Note a connection that was made."""
+        """Note a connection that was made. Until it joins the hub it waits in the reactor."""
         self._open.add(wire)
+        if self.hub is not None:
+            self.hub.outside += 1
 
     def discard(self, wire: Wire) -> None:
         """Note a connection that is closed."""
         self._open.discard(wire)
+        if self.hub is not None:
+            self.hub.outside -= 1
         if self._emptied is not None and not self._open:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
@@ -69,13 +72,13 @@ class Wire(Protocol):
     lost = False
     """The connection is closed, or about to be."""
     _send: Callable[[Any], int] | None = None
-    _recv: Callable[[int], bytes]
+    recv: Callable[[int], bytes]
     _backlog = False
     _hub: Hub | None = None
     _fd = -1
     _reads_to_hub = 0
     _linger: IDelayedCall | None = None
-    _receive: Callable[[bytes], None]
+    receive: Callable[[bytes], None]
     """Takes what the other side sends, according to what is expected."""
 
     def __init__(self, wires: Wires) -> None:
@@ -89,7 +92,7 @@ class Wire(Protocol):
             if not isinstance(transport, unix.Server):
                 transport.setTcpNoDelay(True)
             self._send = transport.socket.send
-            self._recv = transport.socket.recv
+            self.recv = transport.socket.recv
         transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
@@ -98,7 +101,7 @@ class Wire(Protocol):
             self._reads_to_hub -= 1
             if not self._reads_to_hub:
                 self._join_hub()
-        self._receive(data)
+        self.receive(data)
 
     def join_hub(self, after: int) -> None:
         """Be read by the hub from the `after`th read on: to move there is not worth it for a query or two."""
@@ -110,28 +113,20 @@ class Wire(Protocol):
         if hub is not None and self._send is not None and not self.lost:
             self.transport.stopReading()
             self._hub = hub
+            hub.outside -= 1
             self._fd = self.transport.fileno()
-            hub.add(self._fd, self._readable)
+            hub.add(self._fd, self)
 
-    def _readable(self) -> None:
-        try:
-            data = self._recv(_READ_SIZE)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            try:
-                self._receive(data)
-            except Exception:
-                # As the reactor does it: one connection's trouble is not the others'.
-                _log.failure("Unhandled error while reading a connection")
-                self.abort()
-        else:
-            # Closed or broken. The transport reads the same again, and tells connectionLost which.
-            self._leave_hub()
-            self.transport.startReading()
-            self.ended()
+    def read_failed(self, error: Exception) -> None:
+        """Give up a connection whose bytes could not be dealt with: one connection's trouble is not the others'."""
+        _log.failure("Unhandled error while reading a connection", Failure(error))
+        self.abort()
+
+    def read_ended(self) -> None:
+        """Note that the connection is closed or broken: the transport reads the same again and tells which."""
+        self._leave_hub()
+        self.transport.startReading()
+        self.ended()
 
     def ended(self) -> None:
         """The other side has closed. connectionLost follows, but others may be served before that."""
@@ -139,6 +134,7 @@ class Wire(Protocol):
     def _leave_hub(self) -> None:
         hub, self._hub = self._hub, None
         if hub is not None:
+            hub.outside += 1
             hub.remove(self._fd)
 
     def stop_reading(self) -> None:
@@ -151,7 +147,7 @@ class Wire(Protocol):
     def read_again(self) -> None:
         """End `stop_reading`."""
         if self._hub is not None:
-            self._hub.add(self._fd, self._readable)
+            self._hub.add(self._fd, self)
         elif not self.lost:
             self.transport.resumeProducing()
 

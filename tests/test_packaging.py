@@ -68,20 +68,20 @@ def test_wheel_has_every_module_the_marker_and_the_plugin_and_nothing_else(dist:
     assert "rdsproxy/py.typed" in names
     assert "twisted/plugins/rdsproxy_plugin.py" in names
     assert names - compiled == files
-    assert [name.partition(".")[0] for name in compiled] == ["rdsproxy/protocol/_walk"]
+    assert {name.partition(".")[0] for name in compiled} == {"rdsproxy/_serve", "rdsproxy/protocol/_walk"}
 
 
-def test_without_a_compiler_the_wheel_is_built_without_the_compiled_helper(dist: Path, tmp_path: Path) -> None:
+def test_without_a_compiler_the_wheel_is_built_without_the_compiled_helpers(dist: Path, tmp_path: Path) -> None:
     build = (sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, dist / "source")
     run("env", "CC=false", *build, cwd=tmp_path)
     assert wheel_contents(tmp_path) == {name for name in wheel_contents(dist) if not name.endswith(".so")}
 
 
-def test_sdist_has_the_source_of_the_compiled_helper(dist: Path) -> None:
+def test_sdist_has_the_sources_of_the_compiled_helpers(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert "rdsproxy/protocol/_walk.c" in names
+    assert {"rdsproxy/_serve.c", "rdsproxy/protocol/_walk.c"} <= names
 
 
 @pytest.mark.parametrize("program", ["twist", "twistd"])

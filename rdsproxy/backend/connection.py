@@ -87,7 +87,7 @@ class DatabaseConnection(Wire):
         self.idle_since = opened
         """About when it was lent last, as the pool noticed it; reactor time, in seconds."""
         self._on_lost = on_lost
-        self._receive = self._read_packets
+        self.receive = self._read_packets
         self._reader = PacketReader(MAX_OWN_PACKET)
         self._packet: Deferred[bytes] | None = None
         self._questions: deque[_Questions] = deque()
@@ -134,11 +134,11 @@ class DatabaseConnection(Wire):
 
     def logged_in(self) -> None:
         """The login is over: from here on the server only answers."""
-        self._receive = self._unexpected
+        self.receive = self._unexpected
 
     def log_in_again(self) -> None:
         """Go back to reading packets one by one, for COM_CHANGE_USER."""
-        self._receive = self._read_packets
+        self.receive = self._read_packets
         self._reader.sequence = 0
 
     # -- questions of the proxy itself -----------------------------------------------------------------------------
@@ -155,7 +155,7 @@ class DatabaseConnection(Wire):
         self._questions.append(questions)
         self.last_borrower = None
         if len(self._questions) == 1:
-            self._receive = self._read_answers
+            self.receive = self._read_answers
             self.reply.begin(FIRST, OWN_FORM)
         self.write(b"".join(packets))
         return questions.answered
@@ -183,7 +183,7 @@ class DatabaseConnection(Wire):
                     if self._questions:
                         reply.begin(FIRST, OWN_FORM)
                     else:
-                        self._receive = self._unexpected
+                        self.receive = self._unexpected
                     questions.answered.callback(questions.results)
                     if not self._questions:
                         return  # closed by whoever was told
@@ -208,7 +208,7 @@ class DatabaseConnection(Wire):
         self.reply.begin(expect, form)
         if len(packets) > MAX_PAYLOAD:
             self.reply.packets = (sequence_after(packets) - 1) & 0xFF
-        self._receive = self._relay
+        self.receive = self._relay
         self.write(packets)
 
     def _relay(self, data: bytes) -> None:
@@ -224,7 +224,7 @@ class DatabaseConnection(Wire):
             borrower.deliver(out)
         if reply.state >= DONE:
             if reply.state == DONE:
-                self._receive = self._unexpected
+                self.receive = self._unexpected
                 if reply.rest:
                     self._break("bytes behind the end of a reply")
                     return
@@ -261,7 +261,7 @@ class DatabaseConnection(Wire):
     def _break(self, why: str) -> None:
         """Be done with this connection, once."""
         on_lost, self._on_lost = self._on_lost, _nothing
-        self._receive = _ignore
+        self.receive = _ignore
         self.abort()
         self.lost = True
         waiting, self._packet = self._packet, None
@@ -289,7 +289,7 @@ class DatabaseConnection(Wire):
     def retire(self, then: Callable[[], None]) -> None:
         """Say goodbye, and call `then` once the server has closed, which then counts one connection less."""
         self._on_lost = lambda connection, why: then()
-        self._receive = _ignore
+        self.receive = _ignore
         self.write(commands.QUIT_PACKET)
         self.close_later()
 
@@ -297,9 +297,9 @@ class DatabaseConnection(Wire):
         """Close without a word to the borrower: its state is not known, or it is not needed any more."""
         self.borrower = None
         self._on_lost, on_lost = _nothing, self._on_lost
-        if self._receive == self._unexpected and not self.lost:
+        if self.receive == self._unexpected and not self.lost:
             self.write(commands.QUIT_PACKET)
-            self._receive = _ignore
+            self.receive = _ignore
             self.close()
             on_lost(self, "")
         else:

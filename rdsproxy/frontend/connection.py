@@ -48,7 +48,7 @@ class ClientConnection(Wire):
         self.charset = 0
         self.peer = "localhost"
         """The client's address, as in the server's own messages."""
-        self._receive = ignore
+        self.receive = ignore
         self._login: Login | None = None
         self._log: Any = None
         self._buffer = bytearray()
@@ -75,7 +75,7 @@ class ClientConnection(Wire):
             self.peer = peer.host
         if len(door.clients) >= door.max_connections:
             self.log.warning("client refused", reason="max_client_connections")
-            self._receive = ignore
+            self.receive = ignore
             self.send_error(Err(1040, "HY000", f"Number simultaneous connections exceeded ({door.max_connections})"), 0)
             self.close()
             return
@@ -89,11 +89,11 @@ class ClientConnection(Wire):
 
     def expect(self, receive: Callable[[bytes], None]) -> None:
         """Hand what the client sends to `receive`."""
-        self._receive = receive
+        self.receive = receive
 
     def expects(self, receive: Callable[[bytes], None]) -> bool:
         """Tell whether it is `receive` that gets it."""
-        return self._receive == receive
+        return self.receive == receive
 
     @property
     def is_tls(self) -> bool:
@@ -104,7 +104,7 @@ class ClientConnection(Wire):
         """The login is over; `rest` are commands that came with its last packet."""
         self._login = None
         self.relay = relay
-        self._receive = self._commands
+        self.receive = self._commands
         self.join_hub(after=4)
         self._last_used = self.door.reactor.seconds()
         self._rearm(self.door.idle_timeout, self._check_idle)
@@ -149,7 +149,7 @@ class ClientConnection(Wire):
             return
         self._pumping = True
         try:
-            while not relay.busy and not self._slow and self._receive == self._commands and self._next_command():
+            while not relay.busy and not self._slow and self.receive == self._commands and self._next_command():
                 pass
         except TooBigError:
             self._refuse(Err(1153, "08S01", "Got a packet bigger than 'max_allowed_packet' bytes"))
@@ -157,7 +157,7 @@ class ClientConnection(Wire):
             self._refuse(errors.OUT_OF_ORDER, str(error))
         finally:
             self._pumping = False
-        if self._receive == self._in_upload and self._buffer:
+        if self.receive == self._in_upload and self._buffer:
             data = bytes(self._buffer)
             self._buffer.clear()
             self._in_upload(data)
@@ -222,7 +222,7 @@ class ClientConnection(Wire):
 
     def quit(self) -> None:
         """The client says goodbye: whatever it sent behind that is not run."""
-        self._receive = ignore
+        self.receive = ignore
         self.close()
 
     def change_user(self, payload: bytes) -> None:
@@ -233,7 +233,7 @@ class ClientConnection(Wire):
         rest, self._buffer = bytes(self._buffer), bytearray()
         self._begin_login().change_user(payload)
         if rest:
-            self._receive(rest)
+            self.receive(rest)
 
     # -- for the relay -------------------------------------------------------------------------------------------------
 
@@ -259,7 +259,7 @@ class ClientConnection(Wire):
 
     def begin_upload(self) -> None:
         """What comes next is a file, not a command."""
-        self._receive = self._in_upload
+        self.receive = self._in_upload
         if self._buffer and not self._pumping:
             data = bytes(self._buffer)
             self._buffer.clear()
@@ -274,7 +274,7 @@ class ClientConnection(Wire):
             self._refuse(errors.OUT_OF_ORDER, str(error))
             return
         if rest is not None:
-            self._receive = self._commands
+            self.receive = self._commands
             self._buffer += rest
             self._pump()
 
@@ -303,7 +303,7 @@ class ClientConnection(Wire):
     def fail(self, why: str) -> None:
         """Close: the client can make no sense of what would follow."""
         self.log.warning("client disconnected", reason=why)
-        self._receive = ignore
+        self.receive = ignore
         self.close()
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -328,13 +328,13 @@ class ClientConnection(Wire):
             self._timer = door.reactor.callLater(door.idle_timeout - unused, self._check_idle)
             return
         self.log.info("client disconnected", reason="idle_client_timeout")
-        self._receive = ignore
+        self.receive = ignore
         self.send_error(INACTIVE, 0)
         self.close()
 
     def shut_down(self) -> None:
         """The proxy stops."""
-        self._receive = ignore
+        self.receive = ignore
         if self.relay is not None and self.relay.busy:
             self.abort()
         else:
@@ -358,7 +358,7 @@ class ClientConnection(Wire):
 
     def closed(self, reason: Failure) -> None:
         """Leave nothing of the client behind."""
-        self._receive = ignore
+        self.receive = ignore
         self.door.clients.discard(self)
         self.stop_timer()
         login, self._login = self._login, None

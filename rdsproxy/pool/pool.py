@@ -102,6 +102,8 @@ class Pool:
         self.connector = connector
         self._reactor = reactor
         self._books: Assignment[PoolKey, DatabaseConnection, Waiter] = Assignment(1, PARALLEL_LOGINS)
+        self.take = self._books.take
+        """Lends an idle connection of a key that is in this very state, at once, or gives None."""
         self._deadlines: dict[Waiter, tuple[float, PoolKey]] = {}
         """When each waiter is refused, in reactor time; the earliest first."""
         self._alarm: IDelayedCall | None = None
@@ -188,10 +190,6 @@ class Pool:
                 deferred.callback(facts)
 
     # -- lending -------------------------------------------------------------------------------------------------------
-
-    def take(self, key: PoolKey, state: State) -> DatabaseConnection | None:
-        """Lend an idle connection in this very state, at once, or None."""
-        return self._books.take(key, state)
 
     def take_this(self, key: PoolKey, connection: DatabaseConnection) -> bool:
         """Lend this very connection, if it is idle."""

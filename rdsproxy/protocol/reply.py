@@ -47,6 +47,7 @@ class Reply:
     __slots__ = (
         "_form",
         "_left",
+        "_marked",
         "_mute",
         "_need",
         "_pending_eof",
@@ -70,6 +71,8 @@ class Reply:
         self.status = cap.SERVER_STATUS_AUTOCOMMIT
         """Status flags of the last packet that had any; an ERR has none."""
         self._form = ClientForm(eof=False, track=True, local_files=True)
+        self._marked = True
+        """More is left of the last reply than `begin` always puts right."""
         self.begin(FIRST, self._form)
         self.state = DONE
 
@@ -77,6 +80,13 @@ class Reply:
         """Expect the reply that begins in `state` (FIRST, ROWS, PREPARED or STATISTICS), for a client of `form`."""
         self.state = state
         self._form = form
+        self.packets = 0
+        """Packets of the reply so far, modulo nothing: the server's next sequence id is one more."""
+        if self._marked:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._marked = False
         self.failed = False
         """The reply ended in an ERR, so neither status flags nor trackers were told."""
         self.changes: list[bytes] | None = None
@@ -84,8 +94,6 @@ class Reply:
         self.insert_id = 0
         """The last insert id that is not 0."""
         self.warnings = 0
-        self.packets = 0
-        """Packets of the reply so far, modulo nothing: the server's next sequence id is one more."""
         self.shift = 0
         """What is added to the server's sequence ids for this client."""
         self.rest: bytes = b""
@@ -128,6 +136,7 @@ class Reply:
                 out, self.status, self.warnings, self.packets = simple
                 self.state = DONE
                 return out
+        self._marked = True
         end = len(data)
         position = self._left
         if position >= end:

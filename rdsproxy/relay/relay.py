@@ -84,7 +84,8 @@ class Relay:
             connection = self.connection
             if connection is not None:
                 if session.insert_id_here or not session.lasting_pins:
-                    session.pins &= ~PinReason.COUNTED_ROWS
+                    if session.pins:
+                        session.pins &= ~PinReason.COUNTED_ROWS
                     connection.run(packets, expect, self.form)
                     return
             elif not session.pins:
@@ -262,7 +263,8 @@ class Relay:
             session.status = reply.status
             if not reply.status & IN_TRANSACTION:
                 self._give_back(connection)
-            self._done()
+            self.busy = False
+            self.client.ready()
             return
         self._learn(connection)
 

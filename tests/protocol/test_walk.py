@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rdsproxy.protocol import walk as python
+from tests.compiled import compiled_helper
 from tests.protocol import strategies
 from tests.protocol.replies import OkPart, ResultSet, Upload, server_bytes
 
@@ -24,14 +22,7 @@ FULL_HEADER = b"\xff\xff\xff\x07"
 @pytest.fixture(scope="module")
 def compiled() -> Any:
     """The compiled helper. Only where it could not be built may it be missing."""
-    try:
-        return importlib.import_module("rdsproxy.protocol._walk")
-    except ImportError:
-        compiler = shutil.which(sysconfig.get_config_var("CC").split()[0]) or shutil.which("cc")
-        headers = Path(sysconfig.get_path("include"), "Python.h")
-        if compiler is not None and headers.exists():
-            pytest.fail("rdsproxy.protocol._walk was not built, although there is a compiler: make clean venv")
-        pytest.skip("no C compiler, or no headers of Python: rdsproxy.protocol._walk cannot be built")
+    return compiled_helper("rdsproxy.protocol._walk")
 
 
 def test_the_compiled_helper_is_the_one_in_use(compiled: Any) -> None:
