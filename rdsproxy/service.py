@@ -88,6 +88,7 @@ class ProxyService(MultiService):
             group.max_connections,
             group.max_idle_connections_percent,
             group.connection_borrow_timeout,
+            group.max_prepared_statements,
         )
         pool = Pool(limits, connector, reactor)
         door = Door(

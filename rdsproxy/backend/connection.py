@@ -17,6 +17,7 @@ from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.framing import MAX_PAYLOAD, PacketReader, frame, sequence_after
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm, Reply
 from rdsproxy.protocol.results import Result, read_result
+from rdsproxy.session.prepared import Copies
 from rdsproxy.session.state import State, States
 from rdsproxy.wire import Wire, Wires
 
@@ -77,6 +78,8 @@ class DatabaseConnection(Wire):
         self.reply = Reply()
         self.state: State | None = None
         """What the connection's session is set to; None while that is not known."""
+        self.copies = Copies(0)
+        """The prepared statements that it has."""
         self.must_forget = False
         """A statement failed here, so that LAST_INSERT_ID() may be anything; its session may still read the error."""
         self.borrower: Borrower | None = None
@@ -143,12 +146,13 @@ class DatabaseConnection(Wire):
 
     # -- questions of the proxy itself -----------------------------------------------------------------------------
 
-    def ask(self, packets: Sequence[bytes]) -> Deferred[list[Result]]:
+    def ask(self, packets: Sequence[bytes], expect: int = FIRST) -> Deferred[list[Result]]:
         """Send these commands in one write and give their results. Fails with ConnectionLostError.
 
-        A result may carry the server's error: that is for the caller to judge.
+        Each reply begins in state `expect` of `protocol.reply`. A result may carry the server's error: that is for the
+        caller to judge.
         """
-        questions = _Questions(len(packets))
+        questions = _Questions(len(packets), expect)
         if self.lost:
             questions.answered.errback(ConnectionLostError("the connection was closed before"))
             return questions.answered
@@ -156,7 +160,7 @@ class DatabaseConnection(Wire):
         self.last_borrower = None
         if len(self._questions) == 1:
             self.receive = self._read_answers
-            self.reply.begin(FIRST, OWN_FORM)
+            self.reply.begin(expect, OWN_FORM)
         self.write(b"".join(packets))
         return questions.answered
 
@@ -171,7 +175,8 @@ class DatabaseConnection(Wire):
                     self.write(reply.refused_upload())
                 if reply.state != DONE:
                     return
-                result = read_result(bytes(self._raw))
+                result = Result() if reply.statement_id else read_result(bytes(self._raw))
+                result.statement_id = reply.statement_id
                 self._raw.clear()
                 questions = self._questions[0]
                 questions.results.append(result)
@@ -181,14 +186,14 @@ class DatabaseConnection(Wire):
                         raise ProtocolError("bytes behind its end")
                     self._questions.popleft()
                     if self._questions:
-                        reply.begin(FIRST, OWN_FORM)
+                        reply.begin(self._questions[0].expect, OWN_FORM)
                     else:
                         self.receive = self._unexpected
                     questions.answered.callback(questions.results)
                     if not self._questions:
                         return  # closed by whoever was told
                 else:
-                    reply.begin(FIRST, OWN_FORM)
+                    reply.begin(questions.expect, OWN_FORM)
                 if not rest:
                     return
                 data = rest
@@ -310,10 +315,11 @@ class DatabaseConnection(Wire):
 class _Questions:
     """Commands sent together and the results so far."""
 
-    __slots__ = ("answered", "expected", "results")
+    __slots__ = ("answered", "expect", "expected", "results")
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self, expected: int, expect: int) -> None:
         self.expected = expected
+        self.expect = expect
         self.results: list[Result] = []
         self.answered: Deferred[list[Result]] = Deferred()
 

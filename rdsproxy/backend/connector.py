@@ -28,6 +28,7 @@ from rdsproxy.interfaces import ICredentialProvider
 from rdsproxy.pool.pool import Pool
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.responses import Err
+from rdsproxy.session.prepared import Copies
 from rdsproxy.session.state import States
 from rdsproxy.session.statements import Lexers
 from rdsproxy.wire import Wires
@@ -103,6 +104,7 @@ class Connector:
                     pool.learned(key, facts, states)
             connection.states = states
             connection.state = states.fresh
+            connection.copies = Copies(pool.prepared_statements(key))
             connection.join_hub(after=1)
         except BaseException:
             connection.abandon()
@@ -134,6 +136,7 @@ class Connector:
                 deadline.cancel()
         err = first_error(results)
         schema = b""
+        connection.copies.forget()
         if err is None:
             name, role = results[-1].row(2)
             if role != self._roles[connection.key]:
@@ -167,6 +170,7 @@ class Connector:
         if credential is None:
             raise ConnectionLostError("the proxy has no secret for this user any more")
         connection.state = None
+        connection.copies.forget()
         await log_in_again(connection, credential.username, credential.password, connection.secure)
         await ask(
             connection,

@@ -177,6 +177,9 @@ class TargetGroupSettings(Settings):
     connection_borrow_timeout: Annotated[Seconds, Field(ge=0, le=300)] = 120
     """Seconds that a statement waits for a database connection before error 9501; 0: an error at once unless one
     is free."""
+    max_prepared_statements: Annotated[int, Field(ge=1)] = 100
+    """Prepared statements that each database connection keeps for its sessions, those unused for longest make room;
+    fewer where the target's `max_prepared_stmt_count` does not allow as many on all connections."""
     session_pinning_filters: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(no_filters)] = ()
     """Must be empty in this version."""
     tls: TargetTLSSettings = TargetTLSSettings()

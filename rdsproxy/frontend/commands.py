@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from rdsproxy.protocol import commands
-from rdsproxy.protocol.reply import FIRST, PREPARED, ROWS, STATISTICS
-from rdsproxy.relay import errors
-from rdsproxy.session.pinning import PinReason
+from rdsproxy.protocol.reply import FIRST, ROWS, STATISTICS
+from rdsproxy.relay import errors, preparing
 from rdsproxy.session.statements import Trait
 
 if TYPE_CHECKING:
@@ -87,25 +86,13 @@ def change_user(client: ClientConnection, relay: Relay, packets: bytes, payload:
     client.change_user(payload)
 
 
-def prepare(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
-    """COM_STMT_PREPARE: the statement lives on one connection, which the session keeps from here on."""
-    relay.session.pins |= PinReason.PREPARED_STATEMENT
-    relay.run(packets, PREPARED, relay.session.state.lexer.traits(payload[1:]))
+def _prepared(run: Callable[[Relay, bytes, bytes], None]) -> Handler:
+    """Make a handler of a command on prepared statements."""
 
+    def handler(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+        run(relay, packets, payload)
 
-def execute(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
-    """COM_STMT_EXECUTE and COM_STMT_RESET. Without a statement the server says that there is none."""
-    relay.run(packets, FIRST)
-
-
-def fetch(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
-    """COM_STMT_FETCH: rows of a cursor."""
-    relay.run(packets, ROWS)
-
-
-def without_reply(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
-    """COM_STMT_CLOSE and COM_STMT_SEND_LONG_DATA."""
-    relay.run_without_reply(packets)
+    return handler
 
 
 HANDLERS: Final[dict[int, Handler]] = {
@@ -119,10 +106,10 @@ HANDLERS: Final[dict[int, Handler]] = {
     commands.SET_OPTION: set_option,
     commands.RESET_CONNECTION: reset_connection,
     commands.CHANGE_USER: change_user,
-    commands.STMT_PREPARE: prepare,
-    commands.STMT_EXECUTE: execute,
-    commands.STMT_RESET: execute,
-    commands.STMT_FETCH: fetch,
-    commands.STMT_CLOSE: without_reply,
-    commands.STMT_SEND_LONG_DATA: without_reply,
+    commands.STMT_PREPARE: _prepared(preparing.prepare),
+    commands.STMT_EXECUTE: _prepared(preparing.execute),
+    commands.STMT_RESET: _prepared(preparing.reset),
+    commands.STMT_FETCH: _prepared(preparing.fetch),
+    commands.STMT_CLOSE: _prepared(preparing.close),
+    commands.STMT_SEND_LONG_DATA: _prepared(preparing.send_long_data),
 }

@@ -16,6 +16,7 @@ from rdsproxy.protocol import commands
 from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, PacketReader, TooBigError, frame, unpack_header
 from rdsproxy.protocol.responses import Err, Ok, build_eof, build_ok
+from rdsproxy.protocol.walk import LASTING
 from rdsproxy.relay import errors
 from rdsproxy.relay.relay import Relay
 from rdsproxy.wire import Wire
@@ -251,7 +252,7 @@ class ClientConnection(Wire):
         """Send the proxy's own OK, or the EOF that some commands are answered by."""
         relay = self.relay
         assert relay is not None
-        status = relay.session.status
+        status = relay.session.status & LASTING
         if eof and relay.form.eof:
             self.write(frame(build_eof(0, status), 1))
         else:

@@ -189,6 +189,11 @@ class Pool:
             for deferred in waiting:
                 deferred.callback(facts)
 
+    def prepared_statements(self, key: PoolKey) -> int:
+        """Give how many prepared statements a connection of a known key may keep."""
+        of_target = int(self.states[key].baseline.get(b"max_prepared_stmt_count", b"0"))
+        return self._limits.prepared_statements(of_target, self._books.limit)
+
     # -- lending -------------------------------------------------------------------------------------------------------
 
     def take_this(self, key: PoolKey, connection: DatabaseConnection) -> bool:

@@ -59,9 +59,12 @@ class Reply:
         "failed",
         "insert_id",
         "packets",
+        "parameters",
+        "prepared_as",
         "rest",
         "shift",
         "state",
+        "statement_id",
         "status",
         "warnings",
     )
@@ -98,6 +101,12 @@ class Reply:
         """What is added to the server's sequence ids for this client."""
         self.rest: bytes = b""
         """Bytes behind the end of the reply."""
+        self.statement_id = 0
+        """The server's id of the statement that was prepared; 0: none was."""
+        self.parameters = 0
+        """How many parameters it has."""
+        self.prepared_as = 0
+        """The id that the client is told in its place; 0: the server's."""
         self._tail: bytes = b""
         self._left = 0
         self._need = 0
@@ -378,7 +387,9 @@ class Reply:
             raise ProtocolError("reply to COM_STMT_PREPARE is too short")
         columns = int.from_bytes(buffer[start + 9 : start + 11], "little")
         parameters = int.from_bytes(buffer[start + 11 : start + 13], "little")
-        pieces: list[bytes | bytearray] = [buffer[start:following]]
+        number = buffer[start + 5 : start + 9]
+        told = self.prepared_as.to_bytes(4, "little") if self.prepared_as else number
+        pieces: list[bytes | bytearray] = [buffer[start : start + 5], told, buffer[start + 9 : following]]
         position = following
         packets = self.packets + 1
         shift = 0
@@ -396,6 +407,8 @@ class Reply:
                 pieces.append(frame(build_eof(0, self.status & LASTING), packets + 1 + shift))
                 shift += 1
         self.packets = packets
+        self.statement_id = int.from_bytes(number, "little")
+        self.parameters = parameters
         self.state = DONE
         return b"".join(pieces), position
 

@@ -21,6 +21,8 @@ class Result:
     status: int = 0
     changes: list[bytes] = field(default_factory=list)
     err: Err | None = None
+    statement_id: int = 0
+    """Of a COM_STMT_PREPARE: the server's id of the statement."""
 
     def row(self, width: int) -> Row:
         """Give the one row. Raises ProtocolError if there is another number of rows, or of values in it."""

@@ -20,6 +20,9 @@ class Client(Protocol):
     def send_error(self, err: Err, sequence: int = 1) -> None:
         """Send an ERR packet."""
 
+    def send_ok(self, eof: bool = False) -> None:
+        """Send the proxy's own OK, or the EOF that some commands are answered by."""
+
     def ready(self) -> None:
         """The command is done: take the next one."""
 

@@ -30,6 +30,9 @@ _TO_THE_END: Final = (
     "for the remainder of the session. The proxy can't reuse this connection until the session ends."
 )
 
+Launch = Callable[[DatabaseConnection], None]
+"""Sends a command that depends on the connection that it is sent on."""
+
 # A connection that could not be made like new, by the server's fault, is of no use any more.
 _BROKEN: Final = (LoginError, AuthenticationError, ProtocolError)
 
@@ -54,7 +57,7 @@ class Relay:
         """The client has its reply, and the server is asked what it has made of the session."""
         self._after_ok: Callable[[], None] | None = None
         self._work: Deferred[None] | None = None
-        self._waiting: tuple[bytes, int] | None = None
+        self._waiting: tuple[bytes, int, Launch | None] | None = None
         self._lost: Err | None = None
         self._upload: UploadReader | None = None
         self._slow_client = False
@@ -69,11 +72,12 @@ class Relay:
         expect: int = FIRST,
         traits: Trait = Trait.NONE,
         after_ok: Callable[[], None] | None = None,
+        launch: Launch | None = None,
     ) -> None:
         """Run a command on the session's connection, or on one lent for it.
 
-        `packets` go out as they are, and their reply begins in state `expect`. `after_ok` is called when the reply
-        is no error, before anything else is decided.
+        `packets` go out as they are, and their reply begins in state `expect`, unless `launch` does it otherwise.
+        `after_ok` is called when the reply is no error, before anything else is decided.
         """
         self.busy = True
         self._sequence = sequence_after(packets) if len(packets) > MAX_PAYLOAD else 1
@@ -86,7 +90,10 @@ class Relay:
                 if session.insert_id_here or not session.lasting_pins:
                     if session.pins:
                         session.pins &= ~PinReason.COUNTED_ROWS
-                    connection.run(packets, expect, self.form)
+                    if launch is None:
+                        connection.run(packets, expect, self.form)
+                    else:
+                        launch(connection)
                     return
             elif not session.pins:
                 connection = self.pool.take(self.key, session.state)
@@ -94,45 +101,57 @@ class Relay:
                     self.connection = connection
                     connection.lend(self)
                     session.borrowed()
-                    connection.run(packets, expect, self.form)
+                    if launch is None:
+                        connection.run(packets, expect, self.form)
+                    else:
+                        launch(connection)
                 else:
-                    self._waiting = (packets, expect)
+                    self._waiting = (packets, expect, launch)
                     self.pool.wait(self, self.key, session.state)
                 return
-        self._begin(self._run_slowly(packets, expect, traits))
+        self.begin(self._run_slowly(packets, expect, traits, launch))
 
     def granted(self, connection: DatabaseConnection) -> None:
         """Run the command that has waited for this connection."""
         assert self._waiting is not None
-        packets, expect = self._waiting
+        packets, expect, launch = self._waiting
         self._waiting = None
         self.connection = connection
         connection.lend(self)
         session = self.session
         session.borrowed()
-        if connection.state is session.state and not connection.must_forget:
+        if connection.state is not session.state or connection.must_forget:
+            self.begin(self._restore_and_run(connection, packets, expect, launch))
+        elif launch is None:
             connection.run(packets, expect, self.form)
         else:
-            self._begin(self._restore_and_run(connection, packets, expect))
+            launch(connection)
 
     def refused(self, err: Err) -> None:
         """Tell the client that its command could not get a connection."""
         self._waiting = None
         self._refuse(err)
 
-    async def _restore_and_run(self, connection: DatabaseConnection, packets: bytes, expect: int) -> None:
+    async def _restore_and_run(
+        self, connection: DatabaseConnection, packets: bytes, expect: int, launch: Launch | None
+    ) -> None:
         await bring_to(connection, self.session, self.pool)
+        self._launch(connection, packets, expect, launch)
+
+    def _launch(self, connection: DatabaseConnection, packets: bytes, expect: int, launch: Launch | None) -> None:
+        self.go_on(connection)
+        if launch is None:
+            connection.run(packets, expect, self.form)
+        else:
+            launch(connection)
+
+    def go_on(self, connection: DatabaseConnection) -> None:
+        """End the work that `begin` began: the connection is ready for the client's command."""
         self._work = None
         connection.lend(self)
-        connection.run(packets, expect, self.form)
 
-    def run_without_reply(self, packets: bytes) -> None:
-        """Send a command that the server does not answer, if a connection is held at all."""
-        if self.connection is not None:
-            self.connection.write(packets)
-        self.client.ready()
-
-    def _begin(self, work: Any) -> None:
+    def begin(self, work: Any) -> None:
+        """Do something for the client's command that takes the database's answers; it ends the work itself."""
         self.busy = True
         deferred = Deferred.fromCoroutine(work)
         deferred.addErrback(self._work_failed)
@@ -140,7 +159,7 @@ class Relay:
         if not deferred.called:
             self._work = deferred
 
-    async def _run_slowly(self, packets: bytes, expect: int, traits: Trait) -> None:
+    async def _run_slowly(self, packets: bytes, expect: int, traits: Trait, launch: Launch | None) -> None:
         session = self.session
         if self._lost is not None:
             err, self._lost = self._lost, None
@@ -155,7 +174,7 @@ class Relay:
             else:
                 # What begins a pin begins it on a clean connection: warnings, user variables and locks that others
                 # left behind, in ways that no tracker told, stay theirs.
-                await self._borrow(clean=bool(of_traits(traits) & ~PASSING))
+                await self.borrow(clean=bool(of_traits(traits) & ~PASSING))
         connection = self.connection
         assert connection is not None
         session.sent(traits)
@@ -168,11 +187,9 @@ class Relay:
                 session.insert_id_moved = False
                 self._refuse(errors.DIAGNOSTICS_GONE)
                 return
-        connection.lend(self)
-        self._work = None
-        connection.run(packets, expect, self.form)
+        self._launch(connection, packets, expect, launch)
 
-    async def _borrow(self, clean: bool = False) -> None:
+    async def borrow(self, clean: bool = False) -> None:
         """Hold a connection in the session's state; `clean`: one that has forgotten all other sessions."""
         session = self.session
         connection = await self.pool.borrow(self.key, session.state)
@@ -230,6 +247,29 @@ class Relay:
         self.client.send_error(err, self._sequence)
         self._done()
 
+    def answer_error(self, err: Err) -> None:
+        """End the command with the server's own error, which it gave to something that the proxy did for it."""
+        self._work = None
+        self.session.unprobed = self.session.insert_id_suspect = True
+        self.client.send_error(err, self._sequence)
+        self.settle()
+
+    def give_up_quietly(self, broken: bool) -> None:
+        """End a command that has no answer and could not be carried out; `broken`: neither is its connection known."""
+        self._work = None
+        connection = self.connection
+        if connection is not None and broken:
+            if self.session.holds:
+                self._lost = errors.SESSION_LOST
+            self.connection = None
+            self.session.lost()
+            self.pool.recycle(connection)
+        if self.connection is not None:
+            self.session.unprobed = self.session.insert_id_suspect = True
+            self.settle()
+        else:
+            self._done()
+
     def _done(self) -> None:
         self.busy = False
         self.client.ready()
@@ -285,9 +325,9 @@ class Relay:
             session.unprobed = session.insert_id_suspect = True
         elif self._after_ok is not None:
             self._after_ok()
-        self._settle()
+        self.settle()
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Ask what must be known; then keep the connection or give it back."""
         session = self.session
         connection = self.connection
@@ -304,7 +344,7 @@ class Relay:
                     self._slow_client = False
                     connection.read_again()
                 self._settling = True
-                self._begin(self._ask(connection, questions))
+                self.begin(self._ask(connection, questions))
                 return
         if session.pins & ~self._logged_pins:
             self._log_pins(connection)
@@ -345,7 +385,7 @@ class Relay:
             return
         self._work = None
         self._settling = False
-        self._settle()
+        self.settle()
 
     def _give_back(self, connection: DatabaseConnection) -> None:
         self.connection = None
@@ -405,7 +445,7 @@ class Relay:
 
     def reset(self, then: Callable[[], None]) -> None:
         """Do what COM_RESET_CONNECTION does, then call `then`."""
-        self._begin(self._reset(then))
+        self.begin(self._reset(then))
 
     async def _reset(self, then: Callable[[], None]) -> None:
         connection, self.connection = self.connection, None
@@ -428,7 +468,7 @@ class Relay:
             return
         self.busy = True
         # It may be done at once, and then leads on to the next work.
-        self._work = work = Deferred.fromCoroutine(self._borrow())
+        self._work = work = Deferred.fromCoroutine(self.borrow())
         work.addCallbacks(lambda _: self._entered(then), lambda failure: self._not_entered(failure, then))
         work.addErrback(self._unforeseen)
 

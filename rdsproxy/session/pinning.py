@@ -19,7 +19,6 @@ class PinReason(IntFlag):
     UNTRACKED_SET = 16
     XA = 32
     SEQUENCE = 64
-    PREPARED_STATEMENT = 128
     STATE_CHANGE = 256
     VOLATILE_VARIABLE = 512
     TRACKERS_OFF = 1024
@@ -28,9 +27,17 @@ class PinReason(IntFlag):
     LOCKED_TABLES = 4096
     NEXT_TRANSACTION = 8192
     COUNTED_ROWS = 16384
+    CURSOR = 32768
+    LONG_DATA = 65536
 
 
-PASSING: Final = PinReason.LOCKED_TABLES | PinReason.NEXT_TRANSACTION | PinReason.COUNTED_ROWS
+PASSING: Final = (
+    PinReason.LOCKED_TABLES
+    | PinReason.NEXT_TRANSACTION
+    | PinReason.COUNTED_ROWS
+    | PinReason.CURSOR
+    | PinReason.LONG_DATA
+)
 """Pins that end before the session does."""
 
 _TEXTS: Final = {
@@ -41,7 +48,6 @@ _TEXTS: Final = {
     PinReason.UNTRACKED_SET: "a SET was not reported by the server's session trackers",
     PinReason.XA: "a statement belongs to an XA transaction",
     PinReason.SEQUENCE: "a statement uses a sequence, whose last value belongs to its connection",
-    PinReason.PREPARED_STATEMENT: "a statement was prepared",
     PinReason.STATE_CHANGE: "the server reports a change that cannot be written back, such as a temporary table",
     PinReason.VOLATILE_VARIABLE: "a variable was set that the server itself goes on to change",
     PinReason.TRACKERS_OFF: "the session trackers were set by the client",
@@ -49,6 +55,8 @@ _TEXTS: Final = {
     PinReason.LOCKED_TABLES: "tables are locked",
     PinReason.NEXT_TRANSACTION: "the characteristics of the next transaction were set",
     PinReason.COUNTED_ROWS: "SQL_CALC_FOUND_ROWS, until the next statement",
+    PinReason.CURSOR: "a prepared statement has an open cursor",
+    PinReason.LONG_DATA: "a prepared statement was sent a part of its parameters (COM_STMT_SEND_LONG_DATA)",
 }
 
 _OF_TRAIT: Final = (

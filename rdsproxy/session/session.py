@@ -11,6 +11,7 @@ from typing import Final
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import responses
 from rdsproxy.session.pinning import PASSING, TRACKERS, VOLATILE, PinReason, of_traits
+from rdsproxy.session.prepared import Statements
 from rdsproxy.session.state import CHARACTER_SET_CONNECTION, COLLATION_CONNECTION, State, States
 from rdsproxy.session.statements import Trait
 
@@ -23,14 +24,17 @@ class Session:
     """The session of one client under one user. A COM_CHANGE_USER begins another one."""
 
     __slots__ = (
+        "cursors",
         "doubtful",
         "insert_id",
         "insert_id_here",
         "insert_id_moved",
         "insert_id_suspect",
+        "long_data",
         "opening",
         "pins",
         "state",
+        "statements",
         "states",
         "status",
         "unprobed",
@@ -55,6 +59,11 @@ class Session:
         """The last reply was an ERR: what the statement did to the session before it failed is not known."""
         self.doubtful: set[bytes] = set()
         """Variables whose value must be asked for: the trackers named them but may not have told the value."""
+        self.statements = Statements()
+        self.cursors: set[int] = set()
+        """Prepared statements that have an open cursor, by the client's id."""
+        self.long_data: set[int] = set()
+        """Prepared statements that were sent a part of their parameters and not executed yet."""
 
     def borrowed(self) -> None:
         """Begin to use a connection whose state was made to match and whose LAST_INSERT_ID() is 0."""
@@ -122,6 +131,23 @@ class Session:
             self.doubtful.update(variables)
         self.state = self.states.with_variables(self.state, variables)
 
+    def open_cursor(self, number: int) -> None:
+        """Note that a prepared statement has an open cursor."""
+        self.cursors.add(number)
+        self.pins |= PinReason.CURSOR
+
+    def begin_long_data(self, number: int) -> None:
+        """Note that a prepared statement is sent a part of its parameters."""
+        self.long_data.add(number)
+        self.pins |= PinReason.LONG_DATA
+
+    def end_statement(self, number: int) -> None:
+        """Note that a prepared statement keeps nothing on its connection any more."""
+        self.cursors.discard(number)
+        self.long_data.discard(number)
+        self._pin(PinReason.CURSOR, bool(self.cursors))
+        self._pin(PinReason.LONG_DATA, bool(self.long_data))
+
     def _pin(self, reason: PinReason, on: bool) -> None:
         self.pins = self.pins | reason if on else self.pins & ~reason
 
@@ -163,6 +189,9 @@ class Session:
         self.insert_id_suspect = False
         self.unprobed = False
         self.doubtful.clear()
+        self.statements.clear()
+        self.cursors.clear()
+        self.long_data.clear()
 
     def lost(self) -> None:
         """The held connection is gone, and what cannot be written back with it."""
@@ -172,3 +201,5 @@ class Session:
         self.insert_id_suspect = False
         self.unprobed = False
         self.doubtful.clear()
+        self.cursors.clear()
+        self.long_data.clear()

@@ -41,6 +41,11 @@ class State:
         self.lexer = lexer
         """Reads statements as the server does in this state."""
 
+    @property
+    def settings(self) -> State:
+        """The state in which statements are read: what prepared ones are kept under."""
+        return self
+
     def __repr__(self) -> str:
         return f"State(schema={self.schema!r}, multi_statements={self.multi_statements}, {dict(self.variables)!r})"
 

@@ -28,21 +28,20 @@ SERVER_SECONDS = 15
 class Workload:
     """A load, as a script of sysbench.
 
-    ``pins``: each client keeps its database connection for as long as it is there, because it has
-    prepared statements. ``event`` names what one unit of latency is.
+    ``connections`` are what rdsproxy may have of the database. ``event`` names what one unit of latency is.
     """
 
     name: str
     script: str
     arguments: tuple[str, ...]
     event: str
-    pins: bool = False
+    connections: int = 20
 
 
 WORKLOADS = (
     Workload("point-select", "oltp_point_select", ("--db-ps-mode=disable",), "one query"),
     Workload("read-write", "oltp_read_write", ("--db-ps-mode=disable",), "a transaction of 20 queries"),
-    Workload("prepared", "oltp_point_select", ("--db-ps-mode=auto",), "one execution", pins=True),
+    Workload("prepared", "oltp_point_select", ("--db-ps-mode=auto",), "one execution", connections=8),
     Workload("large-results", str(LUA / "large_results.lua"), ("--db-ps-mode=disable",), "2,000 rows, 250 kB"),
     Workload("connect", str(LUA / "connect.lua"), ("--db-ps-mode=disable",), "connect, one query, quit"),
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import twisted
 from rdsproxy.protocol.walk import walk, walk_python
-from tests.bench.contestant import BACKLOG, POOL, Proxy
+from tests.bench.contestant import BACKLOG, Proxy
 from tests.bench.plan import Workload
 from tests.bench.processes import HOST
 from tests.servers import DatabaseServer
@@ -33,9 +33,7 @@ class RdsProxy(Proxy):
 
     def setting(self, workload: Workload) -> str:
         """Return how large its pool is."""
-        if workload.pins:
-            return "as many database connections as clients, for prepared statements pin a session to one"
-        return f"{POOL} database connections"
+        return f"{workload.connections} database connections"
 
     def command(self, folder: Path, port: int, server: DatabaseServer, workload: Workload, clients: int) -> list[str]:
         """Return the command line of twistd."""
@@ -54,7 +52,7 @@ listen = ["tcp:{port}:interface={HOST}:backlog={BACKLOG}"]
 secret = "file:secret.json"
 client_password_auth_type = "{plugin}"
 [target_group]
-max_connections = {clients + 10 if workload.pins else POOL}
+max_connections = {workload.connections}
 [target_group.tls]
 mode = "DISABLED"
 [[target_group.targets]]

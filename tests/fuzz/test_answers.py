@@ -154,6 +154,10 @@ class Client:
         """Keep an error of the proxy's."""
         self.got.append((err.code, sequence))
 
+    def send_ok(self, eof: bool = False) -> None:
+        """Keep an OK of the proxy's."""
+        self.got.append("ok")
+
     def ready(self) -> None:
         """Keep the end of a command."""
         self.got.append("ready")

@@ -102,7 +102,7 @@ class Server:
         connector = Connector(
             "127.0.0.1", 3306, TLSPolicy(None, False), "", credentials, Wires(None, self.reactor), self.reactor
         )
-        self.pool = Pool(Limits(100, None, 50, 10), connector, self.reactor)
+        self.pool = Pool(Limits(100, None, 50, 10, 100), connector, self.reactor)
         self.results: list[DatabaseConnection | Failure] = []
         self.lost = 0
         connector.connect(self.pool, KEY, self.on_lost).addBoth(self.results.append)

@@ -169,7 +169,7 @@ class Bench:
     ) -> None:
         self.clock = Clock()
         self.database = Database(self.clock, max_connections)
-        self.pool = Pool(Limits(percent, cap, idle, timeout), self.database, self.clock)
+        self.pool = Pool(Limits(percent, cap, idle, timeout, 100), self.database, self.clock)
 
     def started(self, *keys: PoolKey) -> Bench:
         """Start it, with one connection of each key open."""
