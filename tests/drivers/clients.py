@@ -1,0 +1,116 @@
+"""The clients: the rows of docs/compatibility.md, and how to run each."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.drivers.build import built
+from tests.integration.node.install import install_drivers, node_program
+
+HERE = Path(__file__).parent
+DOC = "/usr/share/doc"  # Debian keeps each package's copyright there
+
+PACKAGES = {
+    "php": ["php-cli=php", f"php-mysql={DOC}/php-mysql/copyright"],
+    "laravel": [f"php-illuminate-database={DOC}/php-illuminate-database/copyright"],
+    "perl": [f"libdbd-mysql-perl={DOC}/libdbd-mysql-perl/copyright", f"libdbd-mariadb-perl={DOC}/libdbd-mariadb-perl/copyright"],
+    "ruby": [f"ruby-mysql2={DOC}/ruby-mysql2/copyright"],
+    "rails": [f"ruby-activerecord={DOC}/ruby-activerecord/copyright"],
+    "go": ["golang-go=go", "golang-github-go-sql-driver-mysql-dev=/usr/share/gocode/src/github.com/go-sql-driver/mysql"],
+    "java": ["default-jdk-headless=javac", "libmariadb-java=/usr/share/java/mariadb-java-client.jar"],
+}
+"""Debian's packages for a language, as .ci/packages takes them."""
+
+
+class ClientMissingError(Exception):
+    """A client cannot be had on this machine; the message says what to install."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A row of the table."""
+
+    name: str
+    command: Callable[[], list[str]]
+    """Gives the command line that runs it. Raises ClientMissingError."""
+    found_rows: bool = False
+    """Whether it logs in with CLIENT_FOUND_ROWS."""
+
+
+def need(language: str) -> None:
+    """Raise ClientMissingError unless the packages of ``language`` are there."""
+    missing = [
+        package
+        for package, proof in (wanted.split("=") for wanted in PACKAGES[language])
+        if not (Path(proof).exists() or shutil.which(proof))
+    ]
+    if missing:
+        raise ClientMissingError(f"missing for {language} (Debian: sudo apt-get install {' '.join(missing)})")
+
+
+def python(file: str, module: str, *arguments: str) -> Callable[[], list[str]]:
+    """Give the command line of a Python program that needs ``module``."""
+
+    def command() -> list[str]:
+        from importlib.util import find_spec
+
+        if find_spec(module) is None:
+            raise ClientMissingError(f"Python's {module} is missing: make test installs it where it can")
+        return [sys.executable, str(HERE / "python" / file), *arguments]
+
+    return command
+
+
+def script(language: str, program: str, file: str, *arguments: str) -> Callable[[], list[str]]:
+    """Give the command line of a program that an interpreter runs."""
+
+    def command() -> list[str]:
+        need(language)
+        return [program, str(HERE / file), *arguments]
+
+    return command
+
+
+def node(*arguments: str) -> list[str]:
+    """Give the command line of Node. Raises DriversMissingError."""
+    return ["env", f"NODE_PATH={install_drivers()}", node_program(), str(HERE / "node" / "client.js"), *arguments]
+
+
+def go() -> list[str]:
+    """Give the command line of Go's program, compiled if it is not in the cache."""
+    need("go")
+    environment = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": "", "CGO_ENABLED": "0"}
+    folder = built(HERE / "go" / "client.go", ["go", "build", "-o", "{out}/client"], environment)
+    return [str(folder / "client")]
+
+
+def java() -> list[str]:
+    """Give the command line of Java's program, compiled if it is not in the cache."""
+    need("java")
+    folder = built(HERE / "java" / "Client.java", ["javac", "-d", "{out}"], {})
+    # The little that it does is not worth the second compiler.
+    quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    return ["java", *quick, "-cp", f"{folder}:/usr/share/java/mariadb-java-client.jar", "Client"]
+
+
+CLIENTS = [
+    Client("PyMySQL", python("dbapi.py", "pymysql", "pymysql")),
+    Client("mysqlclient", python("dbapi.py", "MySQLdb", "mysqlclient")),
+    Client("mysql-connector-python, C", python("dbapi.py", "_mysql_connector", "connector-c"), found_rows=True),
+    Client("mysql-connector-python, pure", python("dbapi.py", "mysql.connector", "connector-pure"), found_rows=True),
+    Client("aiomysql", python("asynchronous.py", "aiomysql", "aiomysql")),
+    Client("asyncmy", python("asynchronous.py", "asyncmy", "asyncmy")),
+    Client("Node mysql2", lambda: node("mysql2"), found_rows=True),
+    Client("Node mariadb", lambda: node("mariadb")),
+    Client("PHP PDO", script("php", "php", "php/client.php", "pdo")),
+    Client("PHP PDO, emulated prepares", script("php", "php", "php/client.php", "pdo-emulated")),
+    Client("Perl DBD::mysql", script("perl", "perl", "perl/client.pl", "mysql"), found_rows=True),
+    Client("Perl DBD::MariaDB", script("perl", "perl", "perl/client.pl", "MariaDB"), found_rows=True),
+    Client("Ruby mysql2", script("ruby", "ruby", "ruby/client.rb")),
+    Client("Go go-sql-driver", go),
+    Client("MariaDB Connector/J", java, found_rows=True),
+]

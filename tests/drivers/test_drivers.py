@@ -1,0 +1,130 @@
+"""Each client sees through the proxy what it sees without it, and is pinned by what docs/compatibility.md says."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymysql
+import pytest
+
+from tests.drivers.clients import CLIENTS, Client, ClientMissingError
+from tests.drivers.process import Program
+from tests.drivers.turns import Turns
+from tests.integration.node.install import DriversMissingError
+from tests.integration.proxy import Account, Proxy
+from tests.servers import Certificates, DatabaseServer, make_certificates
+
+ACCOUNT = Account("driver", "Driver-Password-5", "MYSQL_CACHING_SHA2_PASSWORD")
+NOBODY = Account("nobody", "none", "MYSQL_CACHING_SHA2_PASSWORD")
+PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
+TABLES = ["direct_client", "plain_client", "tls_client"]
+TABLE = (
+    "id INT PRIMARY KEY AUTO_INCREMENT, number BIGINT, amount DECIMAL(20, 4), ratio DOUBLE, day DATE,"
+    " moment DATETIME(6), text VARCHAR(200), data LONGBLOB"
+)
+MANY = 1000  # pauses; more than any client makes
+PINS = re.compile(r"The client session was pinned .* Reason: (.*)")
+
+
+def documented() -> dict[str, dict[str, str]]:
+    """Give what the page says of each client: what pins it, by the kind of server."""
+    table = {}
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("| ") and not line.startswith("| Client "):
+            name, _, mariadb, mysql = (cell.strip() for cell in line.strip("|").split("|"))
+            table[name] = {"mariadb": mariadb, "mysql": mysql}
+    return table
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def server(database: DatabaseServer) -> DatabaseServer:
+    """Each of the servers, with an account, a table with many rows, and one for each client."""
+    database.create_user(ACCOUNT.name, ACCOUNT.password, grants=["ALL PRIVILEGES ON *.*"])
+    digits = "(SELECT 0 d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4)"
+    several = ", ".join(f"{digits} t{number}" for number in range(6))
+    database.execute(
+        "DROP TABLE IF EXISTS app.numbers",
+        "CREATE TABLE app.numbers (id INT PRIMARY KEY, text VARCHAR(100)) CHARACTER SET utf8mb4",
+        "INSERT INTO app.numbers SELECT t0.d + 5 * t1.d + 25 * t2.d + 125 * t3.d + 625 * t4.d + 3125 * t5.d,"
+        f" REPEAT('ä€😀', 33) FROM {several}",
+        *(f"DROP TABLE IF EXISTS app.{name}" for name in TABLES),
+        *(f"CREATE TABLE app.{name} ({TABLE}) CHARACTER SET utf8mb4" for name in TABLES),
+    )
+    return database
+
+
+@pytest.fixture(scope="module")
+def proxies(
+    server: DatabaseServer, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[bool, Proxy]]:
+    """A proxy with the two connections by which the turns are taken; and, True, one with two more for who is pinned."""
+    proxies = {
+        pinned: Proxy(
+            server,
+            tmp_path_factory.mktemp("proxy"),
+            max_connections=4 if pinned else 2,
+            tls=certificates,
+            accounts=[ACCOUNT],
+        )
+        for pinned in (False, True)
+    }
+    with proxies[False], proxies[True]:
+        yield proxies
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_client(client: Client, server: DatabaseServer, proxies: dict[bool, Proxy], certificates: Certificates) -> None:
+    """Two at once, one of them with TLS, on two connections that they and two other sessions share."""
+    try:
+        command = client.command()
+    except (ClientMissingError, DriversMissingError) as error:
+        # On a developer's machine the rest is still worth running; in CI nothing may be left out.
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    server.execute(*(f"TRUNCATE app.{name}" for name in TABLES))
+    expected = documented()[client.name][server.kind]
+    proxy = proxies[expected != "nothing"]
+    start = len(proxy.log)
+    with (
+        Program(command, server, ACCOUNT, TABLES[0], server.ca_path) as direct,
+        Program(command, proxy, ACCOUNT, TABLES[1], None) as plain,
+        Program(command, proxy, ACCOUNT, TABLES[2], certificates.ca) as tls,
+    ):
+        direct.go_on(MANY)
+        with Turns(proxy, ACCOUNT, found_rows=client.found_rows) as turns:
+            going = [plain, tls]
+            while going := [program for program in going if program.reach_pause()]:
+                turns.turn()
+                for program in going:
+                    program.go_on()
+        for program in (direct, plain, tls):
+            program.check_end()
+        assert len(direct.seen) > 1
+        assert plain.seen == direct.seen
+        assert tls.seen == direct.seen
+    assert pinned(proxy, start) == expected
+    proxy.check_log()
+
+
+def pinned(proxy: Proxy, start: int) -> str:
+    """Give what the log says of pins from line ``start`` on, as the page says it."""
+    end = len(proxy.log)
+    # Lines are read as they come: all are there when that of a failed login is.
+    with pytest.raises(pymysql.MySQLError):
+        proxy.connect(NOBODY)
+    proxy.wait_for_log(lambda line: line["event"] == "login failed", after=end)
+    reasons = {found[1] for line in proxy.log[start:] if (found := PINS.match(line["event"]))}
+    return "; ".join(sorted(reasons)) or "nothing"
+
+
+def test_the_table_has_no_other_rows() -> None:
+    assert list(documented()) == [client.name for client in CLIENTS]
