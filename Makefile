@@ -37,6 +37,11 @@ $(VENV)/.for-test: setup.cfg setup.py $(wildcard rdsproxy/protocol/*.c) | $(BIN)
 	@$(PIP_INSTALL) '.[test]'
 	@touch $(VENV)/.for-run $@
 
+# Drivers for Python that only tests/drivers runs. mysqlclient is compiled; what is missing is skipped, but for CI.
+$(VENV)/.for-drivers: setup.cfg | $(VENV)/.for-test
+	@{ .ci/packages "Python's drivers" gcc=cc pkg-config=pkg-config libmariadb-dev=mariadb_config && \
+		$(PIP_INSTALL) '.[drivers]' && touch $@; } || [ -z "$${CI:-}" ]
+
 .PHONY: venv
 venv: $(VENV)/.for-test ## make .venv, with what run, test and lint need
 
@@ -46,10 +51,10 @@ run: $(VENV)/.for-run ## a private MariaDB and the proxy before it, until Ctrl-C
 	@$(BIN)/python -m rdsproxy.demo $(RUN_ARGS)
 
 .PHONY: test
-test: $(VENV)/.for-test ## all tests, on MariaDB and MySQL; TEST_ARGS="-k name" for some
+test: $(VENV)/.for-test $(VENV)/.for-drivers ## all tests, on MariaDB and MySQL; TEST_ARGS="-k name" for some
 	@# What cannot be had here is skipped, with its reason; with CI set that fails.
 	@.ci/packages "the tests" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so mariadb-client=mariadb \
-		nodejs=node npm=npm || [ -z "$${CI:-}" ]
+		nodejs=node npm=npm $$($(BIN)/python -m tests.drivers) || [ -z "$${CI:-}" ]
 	@$(BIN)/python -m tests.servers || [ -z "$${CI:-}" ]
 	@$(BIN)/python -m pytest -q $(TEST_ARGS)
 

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.drivers.build import built
@@ -15,15 +16,19 @@ HERE = Path(__file__).parent
 DOC = "/usr/share/doc"  # Debian keeps each package's copyright there
 
 PACKAGES = {
-    "php": ["php-cli=php", f"php-mysql={DOC}/php-mysql/copyright"],
-    "laravel": [f"php-illuminate-database={DOC}/php-illuminate-database/copyright"],
-    "perl": [f"libdbd-mysql-perl={DOC}/libdbd-mysql-perl/copyright", f"libdbd-mariadb-perl={DOC}/libdbd-mariadb-perl/copyright"],
-    "ruby": [f"ruby-mysql2={DOC}/ruby-mysql2/copyright"],
-    "rails": [f"ruby-activerecord={DOC}/ruby-activerecord/copyright"],
-    "go": ["golang-go=go", "golang-github-go-sql-driver-mysql-dev=/usr/share/gocode/src/github.com/go-sql-driver/mysql"],
-    "java": ["default-jdk-headless=javac", "libmariadb-java=/usr/share/java/mariadb-java-client.jar"],
+    "php": {"php-cli": "php", "php-mysql": f"{DOC}/php-mysql/copyright"},
+    "perl": {
+        "libdbd-mysql-perl": f"{DOC}/libdbd-mysql-perl/copyright",
+        "libdbd-mariadb-perl": f"{DOC}/libdbd-mariadb-perl/copyright",
+    },
+    "ruby": {"ruby-mysql2": f"{DOC}/ruby-mysql2/copyright"},
+    "go": {
+        "golang-go": "go",
+        "golang-github-go-sql-driver-mysql-dev": "/usr/share/gocode/src/github.com/go-sql-driver/mysql",
+    },
+    "java": {"default-jdk-headless": "javac", "libmariadb-java": "/usr/share/java/mariadb-java-client.jar"},
 }
-"""Debian's packages for a language, as .ci/packages takes them."""
+"""Debian's packages for a language, each with a file or a program that it brings."""
 
 
 class ClientMissingError(Exception):
@@ -44,23 +49,19 @@ class Client:
 def need(language: str) -> None:
     """Raise ClientMissingError unless the packages of ``language`` are there."""
     missing = [
-        package
-        for package, proof in (wanted.split("=") for wanted in PACKAGES[language])
-        if not (Path(proof).exists() or shutil.which(proof))
+        package for package, proof in PACKAGES[language].items() if not (Path(proof).exists() or shutil.which(proof))
     ]
     if missing:
         raise ClientMissingError(f"missing for {language} (Debian: sudo apt-get install {' '.join(missing)})")
 
 
-def python(file: str, module: str, *arguments: str) -> Callable[[], list[str]]:
+def python(program: str, module: str, *arguments: str) -> Callable[[], list[str]]:
     """Give the command line of a Python program that needs ``module``."""
 
     def command() -> list[str]:
-        from importlib.util import find_spec
-
         if find_spec(module) is None:
             raise ClientMissingError(f"Python's {module} is missing: make test installs it where it can")
-        return [sys.executable, str(HERE / "python" / file), *arguments]
+        return [sys.executable, "-m", f"tests.drivers.python.{program}", *arguments]
 
     return command
 
@@ -98,12 +99,12 @@ def java() -> list[str]:
 
 
 CLIENTS = [
-    Client("PyMySQL", python("dbapi.py", "pymysql", "pymysql")),
-    Client("mysqlclient", python("dbapi.py", "MySQLdb", "mysqlclient")),
-    Client("mysql-connector-python, C", python("dbapi.py", "_mysql_connector", "connector-c"), found_rows=True),
-    Client("mysql-connector-python, pure", python("dbapi.py", "mysql.connector", "connector-pure"), found_rows=True),
-    Client("aiomysql", python("asynchronous.py", "aiomysql", "aiomysql")),
-    Client("asyncmy", python("asynchronous.py", "asyncmy", "asyncmy")),
+    Client("PyMySQL", python("dbapi", "pymysql", "pymysql")),
+    Client("mysqlclient", python("dbapi", "MySQLdb", "mysqlclient")),
+    Client("mysql-connector-python, C", python("dbapi", "_mysql_connector", "connector-c"), found_rows=True),
+    Client("mysql-connector-python, pure", python("dbapi", "mysql.connector", "connector-pure"), found_rows=True),
+    Client("aiomysql", python("asynchronous", "aiomysql", "aiomysql")),
+    Client("asyncmy", python("asynchronous", "asyncmy", "asyncmy")),
     Client("Node mysql2", lambda: node("mysql2"), found_rows=True),
     Client("Node mariadb", lambda: node("mariadb")),
     Client("PHP PDO", script("php", "php", "php/client.php", "pdo")),

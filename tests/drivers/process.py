@@ -1,8 +1,8 @@
 """A client's program as a process: what it prints, and where it pauses.
 
-A program finds out where to connect from DB_HOST, DB_PORT, DB_USER, DB_PASSWORD, DB_SCHEMA and DB_TABLE (a table of its
-own); DB_CA is the file of an authority, if it shall use TLS. It prints a line of JSON for each thing it has seen. The line
-``"pause"`` is none of these: there it waits for a line on its standard input. No transaction is open then.
+A program finds out where to connect from DB_HOST, DB_PORT, DB_USER, DB_PASSWORD, DB_SCHEMA and DB_TABLE (a table of
+its own); DB_CA is the file of an authority, if it shall use TLS. It prints a line of JSON for each thing it has seen.
+The line ``"pause"`` is none of these: there it waits for a line on its standard input. No transaction is open then.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from rdsproxy.demo.server import tied_to_us
-from tests.integration.proxy import Account, Proxy
+from tests.integration.proxy import ROOT, Account, Proxy
 from tests.servers import DatabaseServer
 
 PAUSE = '"pause"\n'
@@ -52,6 +52,7 @@ class Program:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
+            cwd=ROOT,
             env=self._environment,
         )
         return self

@@ -90,7 +90,7 @@ public final class Client {
             }
         }
         try (PreparedStatement statement = connection.prepareStatement("SELECT CONCAT(?, 1)")) {
-            for (Object value : new Object[] {1, "ä€😀", null, 2.5, true, new byte[] {65}, BigDecimal.TEN}) {
+            for (Object value : new Object[] {1, "ä€😀", null, 2.5, true, BigDecimal.TEN}) {
                 show("type", rows(statement, value));
                 pause();
             }

@@ -68,8 +68,8 @@ async function main() {
     await pause();
   }
   await statement.close();
-  for (const value of [1, 'ä€😀', null, 2.5, Buffer.from([0]), 3]) {
-    show('type', await execute('SELECT ?', [value]));
+  for (const value of [1, 'ä€😀', null, 2.5, 3]) {
+    show('type', await execute('SELECT CONCAT(?, 1)', [value]));
     await pause();
   }
   for (const run of [query, execute]) {

@@ -84,8 +84,8 @@ foreach ([4, 5, 6, 7, 100] as $id) {
     show('select', $statement->fetchAll());
     pause();
 }
-$statement = $pdo->prepare('SELECT ?');
-foreach ([[1, PDO::PARAM_INT], ['ä€😀', PDO::PARAM_STR], [null, PDO::PARAM_NULL], [true, PDO::PARAM_BOOL], ["\0", PDO::PARAM_LOB]] as [$value, $type]) {
+$statement = $pdo->prepare('SELECT CONCAT(?, 1)');
+foreach ([[1, PDO::PARAM_INT], ['ä€😀', PDO::PARAM_STR], [null, PDO::PARAM_NULL], [true, PDO::PARAM_BOOL]] as [$value, $type]) {
     $statement->bindValue(1, $value, $type);
     $statement->execute();
     show('type', $statement->fetchAll());

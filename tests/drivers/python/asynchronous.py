@@ -8,7 +8,7 @@ import ssl
 import sys
 from typing import Any
 
-from steps import CA, COLUMNS, HOST, PASSWORD, PORT, ROWS, SCHEMA, TABLE, USER, digest, pause, show
+from tests.drivers.python.steps import CA, COLUMNS, HOST, PASSWORD, PORT, ROWS, SCHEMA, TABLE, USER, digest, pause, show
 
 driver = importlib.import_module(sys.argv[1])
 

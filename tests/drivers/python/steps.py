@@ -20,7 +20,7 @@ CA = os.environ.get("DB_CA") or None  # TLS is wanted if it is there
 
 # id is given by the server; the others are number, amount, ratio, day, moment, text, data.
 ROWS: list[tuple[Any, ...]] = [
-    (1, Decimal("12345678.9012"), 0.5, date(2024, 2, 29), datetime(2024, 2, 29, 12, 34, 56, 789012), "ä€😀", b"\0\xff'"),
+    (1, Decimal("12345678.9012"), 0.5, date(2024, 2, 29), datetime(2024, 2, 29, 1, 2, 3, 789012), "ä€😀", b"\0\xff'"),
     (-9223372036854775808, Decimal("-0.0001"), -1.5e30, date(1000, 1, 1), datetime(9999, 12, 31, 23, 59, 59), "", b""),
     (None, None, None, None, None, None, None),
 ]

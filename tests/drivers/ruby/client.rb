@@ -96,7 +96,6 @@ end
   end
 end
 show('many rows', Digest::SHA256.hexdigest(JSON.generate(rows.('SELECT * FROM numbers'))))
-show('streamed', client.query('SELECT id FROM numbers', stream: true, cache_rows: false).sum(&:first))
 show('prepared', Digest::SHA256.hexdigest(JSON.generate(client.prepare('SELECT * FROM numbers WHERE id > ?').execute(5).to_a)))
 pause
 statement = client.prepare("UPDATE #{TABLE} SET data = ? WHERE id = 4")

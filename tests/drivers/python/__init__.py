@@ -1,0 +1,1 @@
+"""Python's programs, each run as a module of its own process."""
