@@ -9,7 +9,7 @@ from typing import Final
 
 from pymysql.constants import COMMAND
 
-from rdsproxy.protocol.framing import frame
+from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, frame
 
 SLEEP: Final = COMMAND.COM_SLEEP
 QUIT: Final = COMMAND.COM_QUIT
@@ -38,6 +38,13 @@ MULTI_STATEMENTS_OFF: Final = 1
 def query(sql: bytes) -> bytes:
     """Give the packets of a COM_QUERY."""
     return frame(b"\x03" + sql)
+
+
+def text_of(packets: bytes) -> bytes | None:
+    """Give the statements of a COM_QUERY; None for any other command, or one of more than one packet."""
+    if packets[HEADER_SIZE] != QUERY or len(packets) >= MAX_PAYLOAD:
+        return None
+    return packets[HEADER_SIZE + 1 :]
 
 
 def init_db(schema: bytes) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final, NamedTuple
 
 from rdsproxy.protocol.datatypes import read_lenenc_bytes, read_lenenc_int
 from rdsproxy.protocol.errors import ProtocolError
@@ -12,17 +14,36 @@ from rdsproxy.protocol.responses import Err, parse_err, parse_ok
 
 Row = tuple[bytes | None, ...]
 
+UNSIGNED: Final = 32
+"""Flag of a column: its numbers are unsigned."""
+
+
+class Column(NamedTuple):
+    """What a column holds."""
+
+    kind: int
+    """As in `pymysql.constants.FIELD_TYPE`."""
+    flags: int
+
 
 @dataclass(slots=True)
 class Result:
     """A reply: the rows of all its result sets together, the last status flags, or the error that ended it."""
 
     rows: list[Row] = field(default_factory=list)
+    definitions: list[bytes] = field(default_factory=list)
+    """The payloads that define the columns of the last result set."""
     status: int = 0
     changes: list[bytes] = field(default_factory=list)
     err: Err | None = None
     statement_id: int = 0
     """Of a COM_STMT_PREPARE: the server's id of the statement."""
+
+    def columns(self, width: int) -> list[Column]:
+        """Give what the columns hold. Raises ProtocolError if there is another number of them, or one is cut short."""
+        if len(self.definitions) != width:
+            raise ProtocolError(f"{len(self.definitions)} columns in answer to the proxy's own query, not {width}")
+        return [_column(definition) for definition in self.definitions]
 
     def row(self, width: int) -> Row:
         """Give the one row. Raises ProtocolError if there is another number of rows, or of values in it."""
@@ -55,11 +76,23 @@ def read_result(raw: bytes) -> Result:
         elif payload[0] in (0x00, 0xFE):
             _ok(result, payload)
         else:
-            for _ in range(read_lenenc_int(payload, 0)[0]):
-                if next(payloads, None) is None:
-                    raise ProtocolError("reply to a command of the proxy ends among its columns")
+            count = read_lenenc_int(payload, 0)[0]
+            result.definitions = list(islice(payloads, count))
+            if len(result.definitions) < count:
+                raise ProtocolError("reply to a command of the proxy ends among its columns")
             _rows(result, payloads)
     return result
+
+
+def _column(payload: bytes) -> Column:
+    position = 0
+    for _ in range(6):  # the names of the catalog, schema, table (twice) and column (twice)
+        _, position = read_lenenc_bytes(payload, position)
+    # Behind them: the length of the rest (1), a character set (2), the longest value (4), type (1), flags (2).
+    fixed = payload[position : position + 10]
+    if len(fixed) < 10:
+        raise ProtocolError("a column definition in reply to a command of the proxy is cut short")
+    return Column(fixed[7], int.from_bytes(fixed[8:10], "little"))
 
 
 def _rows(result: Result, payloads: Iterator[bytes]) -> None:

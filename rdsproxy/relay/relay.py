@@ -20,7 +20,7 @@ from rdsproxy.protocol.responses import Err
 from rdsproxy.relay import errors
 from rdsproxy.relay.client import Client
 from rdsproxy.relay.restoring import bring_to, run_all
-from rdsproxy.session.pinning import PASSING, PinReason, explain, of_traits
+from rdsproxy.session.pinning import PinReason, explain
 from rdsproxy.session.questions import PROBES, Question, questions_of
 from rdsproxy.session.session import IN_TRANSACTION, Session
 from rdsproxy.session.statements import Trait
@@ -61,7 +61,7 @@ class Relay:
         self._lost: Err | None = None
         self._upload: UploadReader | None = None
         self._slow_client = False
-        self._logged_pins = PinReason.NONE
+        self._logged_pins: int = PinReason.NONE
         self._last_connection: DatabaseConnection | None = None
 
     # -- commands -----------------------------------------------------------------------------------------------------
@@ -165,6 +165,7 @@ class Relay:
             err, self._lost = self._lost, None
             self._refuse(err)
             return
+        clean = session.foresee(traits, session.text_of(packets))
         if self.connection is None:
             if traits & Trait.DIAGNOSTICS and self._last_connection is not None:
                 self._borrow_last()
@@ -172,9 +173,7 @@ class Relay:
                     self._refuse(errors.DIAGNOSTICS_GONE)
                     return
             else:
-                # What begins a pin begins it on a clean connection: warnings, user variables and locks that others
-                # left behind, in ways that no tracker told, stay theirs.
-                await self.borrow(clean=bool(of_traits(traits) & ~PASSING))
+                await self.borrow(clean=clean)
         connection = self.connection
         assert connection is not None
         session.sent(traits)
@@ -346,7 +345,7 @@ class Relay:
                 self._settling = True
                 self.begin(self._ask(connection, questions))
                 return
-        if session.pins & ~self._logged_pins:
+        if session.reasons & ~self._logged_pins:
             self._log_pins(connection)
         if session.holds:
             connection.state = None
@@ -400,7 +399,7 @@ class Relay:
         self.pool.give_back(connection)
 
     def _log_pins(self, connection: DatabaseConnection) -> None:
-        new = self.session.pins & ~self._logged_pins
+        new = self.session.reasons & ~self._logged_pins
         self._logged_pins |= new
         lasting = bool(self.session.lasting_pins)
         self.client.log.info(
@@ -505,7 +504,7 @@ class Relay:
         connection, self.connection = self.connection, None
         session = self.session
         held = session.holds
-        unsure = bool(session.doubtful)
+        unsure = bool(session.doubtful or session.unread)
         session.lost()
         self.client.resume_input()
         self._logged_pins = PinReason.NONE

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
+from enum import IntEnum
 from typing import Final
 
 from rdsproxy.session.statements import Trait
 
 
-class PinReason(IntFlag):
-    """What holds a session on its connection until the session ends or is reset, unless it says otherwise."""
+class PinReason(IntEnum):
+    """What holds a session on its connection until the session ends or is reset, unless it says otherwise.
+
+    One bit each. Sets of them are plain integers: the operators of enum.Flag would cost each transaction some 10 us.
+    """
 
     NONE = 0
     USER_VARIABLE = 1
@@ -29,19 +32,24 @@ class PinReason(IntFlag):
     COUNTED_ROWS = 16384
     CURSOR = 32768
     LONG_DATA = 65536
+    VARIABLE_VALUE = 131072
 
 
+UNREAD_VARIABLES: Final = 1 << 30
+"""Among the pins, but none: user variables have to be asked for before the connection is given back."""
 PASSING: Final = (
     PinReason.LOCKED_TABLES
     | PinReason.NEXT_TRANSACTION
     | PinReason.COUNTED_ROWS
     | PinReason.CURSOR
     | PinReason.LONG_DATA
+    | PinReason.VARIABLE_VALUE
+    | UNREAD_VARIABLES
 )
 """Pins that end before the session does."""
 
 _TEXTS: Final = {
-    PinReason.USER_VARIABLE: "a statement names a user variable",
+    PinReason.USER_VARIABLE: "a statement names a user variable by other characters than A-Z, 0-9, '_', '.' and '$'",
     PinReason.LOCK: "a statement takes a lock that belongs to its connection",
     PinReason.HANDLER: "a statement uses HANDLER",
     PinReason.ROUTINE: "a statement runs a procedure or a prepared text, which may change anything in the session",
@@ -57,10 +65,11 @@ _TEXTS: Final = {
     PinReason.COUNTED_ROWS: "SQL_CALC_FOUND_ROWS, until the next statement",
     PinReason.CURSOR: "a prepared statement has an open cursor",
     PinReason.LONG_DATA: "a prepared statement was sent a part of its parameters (COM_STMT_SEND_LONG_DATA)",
+    PinReason.VARIABLE_VALUE: "a user variable has a value that cannot be written back: more than 16 KiB, or of a type "
+    "or character set that no literal has for certain",
 }
 
 _OF_TRAIT: Final = (
-    (Trait.USER_VARIABLE, PinReason.USER_VARIABLE),
     (Trait.LOCK, PinReason.LOCK),
     (Trait.HANDLER, PinReason.HANDLER),
     (Trait.ROUTINE, PinReason.ROUTINE),
@@ -101,15 +110,15 @@ TRACKERS: Final = frozenset(
 )
 
 
-def of_traits(traits: Trait) -> PinReason:
+def of_traits(traits: Trait) -> int:
     """Give the pins that a statement of these traits causes, by its text alone."""
-    pins = PinReason.NONE
+    pins = 0
     for trait, reason in _OF_TRAIT:
         if traits & trait:
             pins |= reason
     return pins
 
 
-def explain(pins: PinReason) -> str:
+def explain(pins: int) -> str:
     """Give the reasons in words, for the log."""
     return "; ".join(text for reason, text in _TEXTS.items() if pins & reason)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 from rdsproxy.protocol import commands
-from rdsproxy.protocol.results import Result, Row, number
+from rdsproxy.protocol.results import Column, Result, Row, number
 from rdsproxy.session.pinning import PinReason
 from rdsproxy.session.session import Session
 from rdsproxy.session.statements import Trait
+from rdsproxy.session.user_variables import ask_doubles, ask_types, ask_values
 
-_ENDED_BY_A_TRANSACTION: Final = PinReason.LOCKED_TABLES | PinReason.NEXT_TRANSACTION
+_ENDED_BY_A_TRANSACTION: Final[int] = PinReason.LOCKED_TABLES | PinReason.NEXT_TRANSACTION
 
 Question = tuple[bytes, Callable[[Result], None]]
 """A command, and who takes its result; it raises ProtocolError for one that is no answer."""
@@ -29,8 +30,8 @@ PROBE_OF_MARIADB: Final = commands.query(
 PROBES: Final = frozenset((PROBE, PROBE_OF_MARIADB))
 
 # Also makes the connection forget, so that no other session ever sees the value.
-TAKE_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0)")
-ASK_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID()")
+TAKE_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0) LIMIT 1")
+ASK_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID() LIMIT 1")
 
 
 def questions_of(session: Session) -> list[Question]:
@@ -54,11 +55,36 @@ def questions_of(session: Session) -> list[Question]:
         def told_variables(result: Result) -> None:
             session.answered({name: value or b"" for name, value in zip(names, result.row(len(names)), strict=True)})
 
-        sql = b"SELECT " + b", ".join(b"@@SESSION." + name for name in names)
+        sql = b"SELECT " + b", ".join(b"@@SESSION." + name for name in names) + b" LIMIT 1"
         questions.append((commands.query(sql), told_variables))
+    if session.must_read:
+        # Before LAST_INSERT_ID() is taken: what they are decides whether the connection is given back.
+        return [*questions, *_user_variables(session)]
     if session.insert_id_moved:
         if not session.holds:
             questions.append((TAKE_INSERT_ID, lambda result: told_insert_id(result.row(2))))
         elif not session.insert_id_here:
             questions.append((ASK_INSERT_ID, lambda result: told_insert_id(result.row(1))))
     return questions
+
+
+def _user_variables(session: Session) -> list[Question]:
+    if session.unproved:
+        doubles = dict(session.unproved)
+
+        def told_doubles(result: Result) -> None:
+            row = result.row(len(doubles))
+            session.answered_doubles({name: same == b"1" for name, same in zip(doubles, row, strict=True)})
+
+        return [(ask_doubles(doubles), told_doubles)]
+    names = sorted(session.unread | session.unwritable)
+    columns: dict[bytes, Column] = {}
+
+    def told_types(result: Result) -> None:
+        columns.update(zip(names, result.columns(len(names)), strict=True))
+
+    def told_values(result: Result) -> None:
+        row = result.row(4 * len(names))
+        session.answered_user_variables(columns, {name: row[4 * i : 4 * i + 4] for i, name in enumerate(names)})
+
+    return [(ask_types(names), told_types), (ask_values(names), told_values)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from rdsproxy.protocol import commands
@@ -11,6 +12,7 @@ from rdsproxy.session.state import (
     CHARACTER_SET_CONNECTION,
     CHARACTER_SET_RESULTS,
     COLLATION_CONNECTION,
+    NO_VARIABLES,
     State,
     States,
 )
@@ -43,11 +45,12 @@ def plan(current: State, wanted: State, states: States) -> list[bytes] | None:
             current = states.after_set_names(current, b"utf8mb4")
         packets.append(commands.init_db(wanted.schema))
     changes = differences(current, wanted, states)
-    if changes:
+    user_variables = _user_variables(current, wanted)
+    if changes or user_variables:
         names = _names(changes, wanted, states)
         if names:
             changes = {name: value for name, value in changes.items() if name not in _NAMED}
-        packets.append(commands.query(set_statement(changes, names)))
+        packets.append(commands.query(set_statement(changes, names, user_variables)))
     if current.multi_statements != wanted.multi_statements:
         packets.append(commands.set_option(wanted.multi_statements))
     return packets
@@ -67,6 +70,17 @@ def differences(current: State, wanted: State, states: States) -> dict[bytes, by
     return changes
 
 
+def _user_variables(current: State, wanted: State) -> dict[bytes, bytes]:
+    """Give the user variables to be set, with their values as SQL; those that `wanted` does not have become NULL."""
+    if current.user_variables == wanted.user_variables:
+        return {}
+    gone = current.user_variables.keys() - wanted.user_variables.keys()
+    changes = {name: b"NULL" for name in gone if current.user_variables[name] != b"NULL"}
+    there = current.user_variables
+    changes.update({name: value for name, value in wanted.user_variables.items() if there.get(name, b"NULL") != value})
+    return changes
+
+
 def _names(changes: dict[bytes, bytes], wanted: State, states: States) -> bytes:
     """Give the NAMES clause that says the same as the variables, or nothing where there is none.
 
@@ -81,13 +95,19 @@ def _names(changes: dict[bytes, bytes], wanted: State, states: States) -> bytes:
     return b"NAMES '" + character_sets[0] + b"' COLLATE '" + collation + b"'"
 
 
-def set_statement(variables: dict[bytes, bytes], first: bytes = b"") -> bytes:
-    """Give one SET: `first`, then `variables` (names as the server writes them, values as its trackers do)."""
+def set_statement(
+    variables: dict[bytes, bytes], first: bytes = b"", user_variables: Mapping[bytes, bytes] = NO_VARIABLES
+) -> bytes:
+    """Give one SET: `first`, then `variables` (names as the server writes them, values as its trackers do).
+
+    The values of `user_variables` are SQL that means the same under all settings.
+    """
     names = [name for name in _FIRST if name in variables]
     names += sorted(name for name in variables if name not in _FIRST and name not in _LAST)
     names += [name for name in _LAST if name in variables]
     parts = [first] if first else []
     parts += [b"@@SESSION." + _name(name) + b"=" + _value(name, variables[name]) for name in names]
+    parts += [b"@`" + name + b"`=" + value for name, value in sorted(user_variables.items())]
     return b"SET " + b", ".join(parts)
 
 

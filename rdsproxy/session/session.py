@@ -6,24 +6,32 @@ and what must be asked of the server first.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from rdsproxy.protocol import capabilities as cap
-from rdsproxy.protocol import responses
-from rdsproxy.session.pinning import PASSING, TRACKERS, VOLATILE, PinReason, of_traits
-from rdsproxy.session.prepared import Statements
+from rdsproxy.protocol import commands, responses
+from rdsproxy.protocol.framing import HEADER_SIZE
+from rdsproxy.protocol.results import Column, Row
+from rdsproxy.session import user_variables
+from rdsproxy.session.pinning import PASSING, TRACKERS, UNREAD_VARIABLES, VOLATILE, PinReason, of_traits
+from rdsproxy.session.prepared import Statements, statement_id
 from rdsproxy.session.state import CHARACTER_SET_CONNECTION, COLLATION_CONNECTION, State, States
 from rdsproxy.session.statements import Trait
 
 IN_TRANSACTION: Final = cap.SERVER_STATUS_IN_TRANS | cap.SERVER_STATUS_IN_TRANS_READONLY
 _SWITCH: Final = {b"0": b"OFF", b"1": b"ON"}
 LAST_INSERT_ID: Final = b"last_insert_id"
+_NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 
 class Session:
     """The session of one client under one user. A COM_CHANGE_USER begins another one."""
 
     __slots__ = (
+        "_assigning",
+        "_only_assigning",
+        "_pins_to_come",
         "cursors",
         "doubtful",
         "insert_id",
@@ -38,6 +46,9 @@ class Session:
         "states",
         "status",
         "unprobed",
+        "unproved",
+        "unread",
+        "unwritable",
     )
 
     def __init__(self, states: States, state: State) -> None:
@@ -46,7 +57,8 @@ class Session:
         self.state = state
         self.status = cap.SERVER_STATUS_AUTOCOMMIT
         """Status flags as the server told them last."""
-        self.pins = PinReason.NONE
+        self.pins: int = PinReason.NONE
+        """A set of `PinReason`, and `UNREAD_VARIABLES`."""
         self.insert_id = 0
         """What LAST_INSERT_ID() gives in this session, while no connection is held."""
         self.insert_id_here = True
@@ -64,17 +76,58 @@ class Session:
         """Prepared statements that have an open cursor, by the client's id."""
         self.long_data: set[int] = set()
         """Prepared statements that were sent a part of their parameters and not executed yet."""
+        self.unread: set[bytes] = set()
+        """User variables that statements on the held connection may have changed."""
+        self.unwritable: set[bytes] = set()
+        """User variables that hold the session on its connection by their values."""
+        self.unproved: dict[bytes, bytes] = {}
+        """DOUBLEs of which is asked whether their SQL has just the same value."""
+        self._assigning: frozenset[bytes] = _NO_NAMES
+        self._only_assigning = False
+        self._pins_to_come = 0
 
     def borrowed(self) -> None:
         """Begin to use a connection whose state was made to match and whose LAST_INSERT_ID() is 0."""
         self.insert_id_here = not self.insert_id
         self.insert_id_moved = False
 
+    def text_of(self, packets: bytes) -> bytes | None:
+        """Give the statement that these packets run; None where it is not known, or in more than one packet."""
+        if packets[HEADER_SIZE] != commands.STMT_EXECUTE:
+            return commands.text_of(packets)
+        statement = self.statements.find(statement_id(packets[HEADER_SIZE:]))
+        return None if statement is None else statement.text
+
+    def foresee(self, traits: Trait, text: bytes | None) -> bool:
+        """Look at a statement before it gets a connection; None: its text is not known.
+
+        True: it must begin on a connection that has forgotten all other sessions. What these left behind in ways that
+        no tracker told (user variables, warnings, locks) stays theirs.
+        """
+        self._pins_to_come = of_traits(traits)
+        self._assigning = _NO_NAMES
+        self._only_assigning = False
+        unset: frozenset[bytes] = _NO_NAMES
+        if traits & Trait.USER_VARIABLE:
+            mentions = None if text is None else self.state.lexer.mentions(text)
+            if mentions is None:
+                self._pins_to_come |= PinReason.USER_VARIABLE
+            else:
+                unset = mentions.read - self.state.user_variables.keys() - self.unread
+                self._assigning = mentions.names if traits & Trait.ASSIGNS else unset
+                self._only_assigning = mentions.nothing_else
+        if traits & Trait.STORED:
+            self._assigning |= self.state.user_variables.keys()
+        return bool(unset or self._pins_to_come & ~PASSING)
+
     def sent(self, traits: Trait) -> None:
-        """Note a statement that is about to be sent on the held connection."""
+        """Note that the statement which was foreseen is about to be sent on the held connection."""
         self.pins &= ~PinReason.COUNTED_ROWS
         if traits:
-            self.pins |= of_traits(traits)
+            self.pins |= self._pins_to_come
+            if self._assigning:
+                self.unread |= self._assigning
+                self.pins |= UNREAD_VARIABLES
             if traits & (Trait.INSERT_ID | Trait.ROUTINE):
                 self.insert_id_moved = True
 
@@ -110,7 +163,10 @@ class Session:
                 self._pin(PinReason.NEXT_TRANSACTION, bool(value) and not self.status & IN_TRANSACTION)
         # SET and USE report a change of state along with what they changed. Anything else that does may have changed
         # more than it told: a function, a routine of another schema (which shows as that schema left unchanged).
-        if state_change and not (traits & Trait.SETS if variables else traits & Trait.USES and schema is not None):
+        if state_change and not (
+            (traits & Trait.SETS and (variables or self._only_assigning))
+            or (traits & Trait.USES and schema is not None and not variables)
+        ):
             self.pins |= PinReason.STATE_CHANGE
         if schema is not None and schema != self.state.schema:
             self.state = self.states.with_schema(self.state, schema)
@@ -169,12 +225,57 @@ class Session:
         self.insert_id_moved = False
 
     @property
-    def holds(self) -> bool:
-        """The session must keep its connection as things stand."""
-        return bool(self.status & IN_TRANSACTION or self.pins)
+    def must_read(self) -> bool:
+        """Nothing holds the session on its connection but user variables, whose values must be asked for."""
+        return (
+            bool(self.pins & UNREAD_VARIABLES)
+            and not self.pins & ~(UNREAD_VARIABLES | PinReason.VARIABLE_VALUE)
+            and not self.status & IN_TRANSACTION
+        )
+
+    def answered_user_variables(self, columns: dict[bytes, Column], rows: dict[bytes, Row]) -> None:
+        """Take what the unread user variables are; see `user_variables.literal`."""
+        self.unwritable.clear()
+        found: dict[bytes, bytes] = {}
+        for name, row in rows.items():
+            value = user_variables.literal(columns[name], row)
+            if value is None:
+                self.unwritable.add(name)
+            else:
+                found[name] = value
+                if user_variables.is_double(columns[name], row):
+                    self.unproved[name] = value
+        self._read(found)
+
+    def answered_doubles(self, same: dict[bytes, bool]) -> None:
+        """Take whether the SQL of the unproved variables has the same value."""
+        self.unwritable.update(name for name, proved in same.items() if not proved)
+        self.unproved.clear()
+        self._read({})
+
+    def _read(self, found: Mapping[bytes, bytes]) -> None:
+        state = self.states.with_user_variables(self.state, found)
+        if sum(map(len, state.user_variables.values())) > 2 * user_variables.LARGEST:
+            self.unwritable.update(found)
+        else:
+            self.state = state
+        self._pin(PinReason.VARIABLE_VALUE, bool(self.unwritable))
+        if not self.unproved:
+            self.unread.clear()
+            self.pins &= ~UNREAD_VARIABLES
 
     @property
-    def lasting_pins(self) -> PinReason:
+    def holds(self) -> bool:
+        """The session must keep its connection as things stand."""
+        return bool(self.status & IN_TRANSACTION or self.pins & ~UNREAD_VARIABLES)
+
+    @property
+    def reasons(self) -> int:
+        """The pins, as a set of `PinReason`."""
+        return self.pins & ~UNREAD_VARIABLES
+
+    @property
+    def lasting_pins(self) -> int:
         """The pins that end only with the session."""
         return self.pins & ~PASSING
 
@@ -192,6 +293,12 @@ class Session:
         self.statements.clear()
         self.cursors.clear()
         self.long_data.clear()
+        self._forget_user_variables()
+
+    def _forget_user_variables(self) -> None:
+        self.unread.clear()
+        self.unwritable.clear()
+        self.unproved.clear()
 
     def lost(self) -> None:
         """The held connection is gone, and what cannot be written back with it."""
@@ -203,3 +310,4 @@ class Session:
         self.doubtful.clear()
         self.cursors.clear()
         self.long_data.clear()
+        self._forget_user_variables()

@@ -6,7 +6,7 @@ A `State` is what makes a session differ from a fresh connection of its pool. Eq
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -24,30 +24,48 @@ _CHARACTER_SETS: Final = frozenset(
 )
 
 
+NO_VARIABLES: Final[Mapping[bytes, bytes]] = MappingProxyType({})
+
+
 class State:
     """A schema (empty: none), the multi-statement option, and the variables that differ from the baseline.
 
     Compare by identity: `States` gives one object for equal states.
     """
 
-    __slots__ = ("__weakref__", "lexer", "multi_statements", "schema", "variables")
+    __slots__ = ("__weakref__", "_settings", "lexer", "multi_statements", "schema", "user_variables", "variables")
 
     def __init__(
-        self, schema: bytes, multi_statements: bool, variables: Mapping[bytes, bytes], lexer: Lexer
+        self,
+        schema: bytes,
+        multi_statements: bool,
+        variables: Mapping[bytes, bytes],
+        lexer: Lexer,
+        user_variables: Mapping[bytes, bytes] = NO_VARIABLES,
+        settings: State | None = None,
     ) -> None:
         self.schema = schema
         self.multi_statements = multi_statements
         self.variables = variables
         self.lexer = lexer
         """Reads statements as the server does in this state."""
+        self.user_variables = user_variables
+        """Their names, in lower case, and the SQL that gives each its value again.
+
+        One that is NULL is among them if the session has named it: it knows then what the server has to say of it.
+        """
+        self._settings = settings
 
     @property
     def settings(self) -> State:
-        """The state in which statements are read: what prepared ones are kept under."""
-        return self
+        """The state without its user variables; itself if it has none."""
+        return self._settings or self
 
     def __repr__(self) -> str:
-        return f"State(schema={self.schema!r}, multi_statements={self.multi_statements}, {dict(self.variables)!r})"
+        return (
+            f"State(schema={self.schema!r}, multi_statements={self.multi_statements}, {dict(self.variables)!r}, "
+            f"{dict(self.user_variables)!r})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +102,39 @@ class States:
         self.quiet_errors = quiet_errors
         self._collations = collations
         self._lexers = lexers
-        self._known: WeakValueDictionary[tuple[bytes, bool, tuple[tuple[bytes, bytes], ...]], State]
-        self._known = WeakValueDictionary()
+        self._known: WeakValueDictionary[Hashable, State] = WeakValueDictionary()
         self.openings: dict[tuple[bytes, int, int], State] = {}
         """The states in which clients began, by schema, collation id and capabilities."""
         self.fresh = self.intern(b"", True, {})
         """The state of a connection that was just opened: no schema, multi-statements allowed."""
 
-    def intern(self, schema: bytes, multi_statements: bool, variables: Mapping[bytes, bytes]) -> State:
+    def intern(
+        self,
+        schema: bytes,
+        multi_statements: bool,
+        variables: Mapping[bytes, bytes],
+        user_variables: Mapping[bytes, bytes] = NO_VARIABLES,
+    ) -> State:
         """Give the one object for this state. `variables` equal to the baseline do not count."""
         baseline = self.baseline
         differing = {name: value for name, value in variables.items() if baseline.get(name) != value}
-        key = (schema, multi_statements, tuple(sorted(differing.items())))
+        key = (schema, multi_statements, tuple(sorted(differing.items())), tuple(sorted(user_variables.items())))
         state = self._known.get(key)
         if state is None:
             lexer = self._lexers.choose(
                 differing.get(SQL_MODE, baseline.get(SQL_MODE, b"")),
                 differing.get(CHARACTER_SET_CLIENT, baseline.get(CHARACTER_SET_CLIENT, b"")),
+                watching=bool(user_variables),
             )
-            state = State(schema, multi_statements, MappingProxyType(differing), lexer)
+            settings = self.intern(schema, multi_statements, differing) if user_variables else None
+            state = State(
+                schema,
+                multi_statements,
+                MappingProxyType(differing),
+                lexer,
+                MappingProxyType(dict(user_variables)),
+                settings,
+            )
             self._known[key] = state
         return state
 
@@ -134,15 +166,22 @@ class States:
 
     def with_schema(self, state: State, schema: bytes) -> State:
         """Give `state` with another schema."""
-        return self.intern(schema, state.multi_statements, state.variables)
+        return self.intern(schema, state.multi_statements, state.variables, state.user_variables)
 
     def with_multi_statements(self, state: State, allowed: bool) -> State:
         """Give `state` with the multi-statement option turned on or off."""
-        return self.intern(state.schema, allowed, state.variables)
+        return self.intern(state.schema, allowed, state.variables, state.user_variables)
 
     def with_variables(self, state: State, variables: Mapping[bytes, bytes]) -> State:
         """Give `state` with these variables set."""
-        return self.intern(state.schema, state.multi_statements, {**state.variables, **variables})
+        variables = {**state.variables, **variables}
+        return self.intern(state.schema, state.multi_statements, variables, state.user_variables)
+
+    def with_user_variables(self, state: State, changes: Mapping[bytes, bytes]) -> State:
+        """Give `state` with these user variables set: names in lower case, values as SQL."""
+        return self.intern(
+            state.schema, state.multi_statements, state.variables, {**state.user_variables, **changes}
+        )
 
     def after_set_names(self, state: State, character_set: bytes) -> State:
         """Give `state` after SET NAMES `character_set`, whose collation the server does not tell."""

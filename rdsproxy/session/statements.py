@@ -14,13 +14,16 @@ import re
 from enum import IntFlag
 from typing import Final
 
+from rdsproxy.session.functions import only_native
+from rdsproxy.session.user_variables import Mentions, mentions
+
 
 class Trait(IntFlag):
     """What a statement does, or may do, to its session."""
 
     NONE = 0
     USER_VARIABLE = 1
-    """Names a user variable."""
+    """Names a user variable, and so may read it."""
     LOCK = 2
     """Takes a lock that no tracker reports: GET_LOCK, FLUSH TABLES WITH READ LOCK, LOCK INSTANCE, BACKUP."""
     HANDLER = 4
@@ -45,6 +48,10 @@ class Trait(IntFlag):
     """One USE."""
     UNLOCKS = 4096
     """One UNLOCK TABLES."""
+    ASSIGNS = 8192
+    """May set user variables."""
+    STORED = 16384
+    """May run a stored function or a trigger. Told by lexers that are `watching` only."""
 
 
 # A statement without traits begins with none of the first words, and has none of the second in it. Letter case has
@@ -129,10 +136,20 @@ def _patterns(start: bytes) -> tuple[tuple[Trait, re.Pattern[bytes]], ...]:
 _TRAITS: Final = _patterns(rb"(?:^|;)")
 _TRAITS_IN_DOUBT: Final = _patterns(rb"(?:^|;|\*/)")
 
-# A name before a parenthesis is a call. These are the server's own functions, whatever others there are.
-_CALL: Final = re.compile(rb"([\w$`\"]+(?:\s*\.\s*[\w$`\"]+)*)\s*\(")
-_NATIVE: Final = frozenset(
-    b"CAST COALESCE CONCAT CONCAT_WS CONVERT GREATEST IF IFNULL IN LEAST NULLIF REPLACE TRIM".split()
+# Each statement begins like one that sets a user variable in no other way than these two.
+_ASSIGNMENT: Final = re.compile(rb":=|\bINTO\b[^\w;]*@")
+_READERS: Final = re.compile(
+    rb"(?:(?:^|;)[\s(]*(?:(?:SELECT|WITH|INSERT|REPLACE|UPDATE|DELETE|VALUES|DO|SHOW|DESC|DESCRIBE|EXPLAIN|CREATE|ALTER"
+    rb"|DROP|TRUNCATE|RENAME)\b[^;]*)?)*"
+)
+# The @ in these stands in the name of an account.
+_OF_ACCOUNTS: Final = re.compile(
+    rb"\s*(?:GRANT|REVOKE|(?:CREATE|ALTER|DROP|RENAME)\s+USER|SHOW\s+GRANTS|SHOW\s+CREATE\s+USER)\b(?!.*(?:;|:=))",
+    re.DOTALL,
+)
+# What fires no trigger, and calls no function unless it can be seen.
+_UNSTORED: Final = re.compile(
+    rb"[\s(]*(?:SELECT|SHOW|SET|USE|BEGIN|START|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|DO|DESC|DESCRIBE|VALUES)\b[^;]*;?\s*"
 )
 
 # What is not code, by how the server reads it: with or without backslash escapes (NO_BACKSLASH_ESCAPES), a double
@@ -167,11 +184,15 @@ class Lexer:
 
     `plain`: the client's character set has characters whose second byte is a backslash (big5, cp932, gb18030, gbk,
     sjis), so that the end of a string cannot be found byte by byte: strings are then read as code as well.
+    `watching`: the session has user variables, so that it matters what may change them without a word.
     """
 
-    def __init__(self, *, ansi_quotes: bool = False, escapes: bool = True, plain: bool = False) -> None:
+    def __init__(
+        self, *, ansi_quotes: bool = False, escapes: bool = True, plain: bool = False, watching: bool = False
+    ) -> None:
         self._known: dict[bytes, Trait] = {}
         self._plain = plain
+        self._watching = watching
         self._identifiers = b"`\"" if ansi_quotes else b"`"
         self._not_code = re.compile(
             _SINGLE[escapes] + _DOUBLE[escapes and not ansi_quotes] + rb"`[^`]*`|" + _COMMENT, re.DOTALL
@@ -190,7 +211,29 @@ class Lexer:
             self._known[shape] = traits
         return traits
 
+    def mentions(self, sql: bytes) -> Mentions | None:
+        """Give the user variables that `sql` names; None if there is one that the session cannot keep."""
+        code = _OPENING.sub(b" ", self._not_code.sub(self._blank, sql))
+        if not self._plain and not _DOUBTS.search(sql.translate(_FOLD)):
+            return mentions(code)
+        sure, doubtful = mentions(code, certain=False), mentions(sql, certain=False)
+        if sure is None or doubtful is None:
+            return None
+        names = sure.names | doubtful.names
+        return Mentions(names, frozenset(), names, nothing_else=False)
+
     def _look(self, shape: bytes) -> Trait:
+        if self._watching:
+            return self._look_at(shape) | self._stored(shape)
+        return self._look_at(shape)
+
+    def _stored(self, shape: bytes) -> Trait:
+        code = _OPENING.sub(b" ", self._not_code.sub(self._blank, shape))
+        if self._plain or _DOUBTS.search(shape) or not _UNSTORED.fullmatch(code) or not only_native(code):
+            return Trait.STORED
+        return Trait.NONE
+
+    def _look_at(self, shape: bytes) -> Trait:
         if _OPENER.match(shape) is None and not any(word in shape for word in _SUSPECTS):
             return Trait.NONE
         code = _OPENING.sub(b" ", self._not_code.sub(self._blank, shape))
@@ -198,7 +241,7 @@ class Lexer:
         if self._plain or _DOUBTS.search(shape):
             # Where strings and comments end cannot be told: all of it may be code.
             code = _OPENING.sub(b" ", shape)
-            doubtful = _search(_TRAITS_IN_DOUBT, code, code)
+            doubtful = _search(_TRAITS_IN_DOUBT, code, code, certain=False)
             traits = ((traits | doubtful) & ~_HARMLESS) | (traits & doubtful & _HARMLESS)
         return traits
 
@@ -216,14 +259,21 @@ class Lexer:
         return quote * 2 if quote in b"'\"" else b" "
 
 
-def _search(patterns: tuple[tuple[Trait, re.Pattern[bytes]], ...], code: bytes, first: bytes) -> Trait:
+def _search(
+    patterns: tuple[tuple[Trait, re.Pattern[bytes]], ...], code: bytes, first: bytes, *, certain: bool = True
+) -> Trait:
     traits = Trait.NONE
     for trait, pattern in patterns:
         if pattern.search(first if trait is Trait.DIAGNOSTICS else code):
             traits |= trait
-    if traits & Trait.SETS and (b"FROM" in code or not _NATIVE.issuperset(_CALL.findall(code))):
+    if traits & Trait.SETS and (b"FROM" in code or not only_native(code)):
         # A function may set what the trackers do not tell.
         traits &= ~Trait.SETS
+    if traits & Trait.USER_VARIABLE:
+        if certain and _OF_ACCOUNTS.match(code):
+            traits &= ~Trait.USER_VARIABLE
+        elif not certain or _ASSIGNMENT.search(code) or not _READERS.fullmatch(code):
+            traits |= Trait.ASSIGNS
     return traits
 
 
@@ -231,18 +281,20 @@ class Lexers:
     """One lexer for each way that statements are read."""
 
     def __init__(self) -> None:
-        self._lexers: dict[tuple[bool, bool, bool], Lexer] = {}
+        self._lexers: dict[tuple[bool, bool, bool, bool], Lexer] = {}
 
-    def choose(self, sql_mode: bytes, character_set: bytes) -> Lexer:
-        """Give the lexer for a session's `sql_mode` and `character_set_client`."""
+    def choose(self, sql_mode: bytes, character_set: bytes, *, watching: bool = False) -> Lexer:
+        """Give the lexer for a session's `sql_mode` and `character_set_client`, for one with user variables if so."""
         modes = sql_mode.upper().split(b",")
         key = (
             b"ANSI_QUOTES" in modes,
             b"NO_BACKSLASH_ESCAPES" not in modes,
             character_set.lower() in _BACKSLASH_IN_CHARACTERS,
+            watching,
         )
         lexer = self._lexers.get(key)
         if lexer is None:
-            ansi_quotes, escapes, plain = key
-            lexer = self._lexers[key] = Lexer(ansi_quotes=ansi_quotes, escapes=escapes, plain=plain)
+            ansi_quotes, escapes, plain, _ = key
+            lexer = Lexer(ansi_quotes=ansi_quotes, escapes=escapes, plain=plain, watching=watching)
+            self._lexers[key] = lexer
         return lexer

@@ -30,9 +30,9 @@ class Cause:
 
 
 CAUSES = [
-    Cause("set-variable", ["SET @x = 5"], "user variable", "SELECT @x", [(5,)], [(None,)]),
-    Cause("select-into", ["SELECT 3 INTO @x"], "user variable", "SELECT @x", [(3,)], [(None,)]),
-    Cause("assign", ["SELECT @x := 7"], "user variable", "SELECT @x", [(7,)], [(None,)]),
+    Cause("odd-variable", ["SET @é = 5"], "user variable", "SELECT @é", [(5,)], [(None,)]),
+    Cause("large-variable", ["SET @x = REPEAT('x', 20000)"], "cannot be written back", "SELECT LENGTH(@x)",
+          [(20000,)], [(None,)]),
     Cause("temporary-table", ["CREATE TEMPORARY TABLE tmp (a INT)"], "temporary table", "SELECT * FROM tmp", [], 1146),
     Cause("prepared-text", ["PREPARE s FROM 'SELECT 8'"], "", "EXECUTE s", [(8,)], 1243),
     Cause("get-lock", ["SELECT GET_LOCK('pin', 0)"], "takes a lock", "SELECT IS_FREE_LOCK('pin')", [(0,)], [(1,)]),
@@ -120,13 +120,13 @@ def test_a_pin(narrow: Proxy, server: DatabaseServer, table: str, cause: Cause) 
 
 def test_others_work_on_while_a_session_is_pinned(proxy: Proxy) -> None:
     with proxy.connect() as pinned, proxy.connect() as other:
-        run(pinned, "SET @x = 1")
+        run(pinned, "SET @é = 1")
         number = backend(pinned)
         for turn in range(5):
             assert backend(other) != number
             assert one(other, "SELECT 1") == 1
-            assert one(pinned, "SELECT @x") == turn + 1
-            run(pinned, "SET @x = @x + 1")
+            assert one(pinned, "SELECT @é") == turn + 1
+            run(pinned, "SET @é = @é + 1")
 
 
 def test_unlock_tables_ends_the_pin(narrow: Proxy, table: str) -> None:
@@ -196,17 +196,17 @@ def test_a_pinned_session_that_is_idle_when_its_connection_breaks(proxy: Proxy, 
     """It is told once, as what it had is gone; then it goes on."""
     start = len(proxy.log)
     with proxy.connect() as session:
-        run(session, "SET @x = 1")
+        run(session, "SET @é = 1")
         server.execute(f"KILL {backend(session)}")
         proxy.wait_for_log(lambda line: line["event"] == "database connection lost", after=start)
         with refused(2013):
-            one(session, "SELECT @x")
-        assert one(session, "SELECT @x") is None
+            one(session, "SELECT @é")
+        assert one(session, "SELECT @é") is None
 
 
 def test_settings_of_a_pinned_session_survive_its_end(narrow: Proxy) -> None:
     with narrow.connect() as session:
-        run(session, "SET @x = 1, time_zone = '+01:00', NAMES latin1")
+        run(session, "SET @x = 1, @é = 1, time_zone = '+01:00', NAMES latin1")
         run(session, "USE mysql")
         vanish_into = backend(session)
     with narrow.connect() as later:

@@ -91,7 +91,7 @@ def test_names_asks_for_the_collation() -> None:
     session = make_session()
     session.learn(IDLE, [variable(b"character_set_connection", b"utf8mb4") + STATE_CHANGE], Trait.SETS)
     (packet, take), = questions_of(session)
-    assert packet.endswith(b"SELECT @@SESSION.collation_connection")
+    assert packet.endswith(b"SELECT @@SESSION.collation_connection LIMIT 1")
     take(Result(rows=[(b"utf8mb4_bin",)], status=IDLE))
     assert session.state.variables == {b"collation_connection": b"utf8mb4_bin"}
     assert questions_of(session) == []
@@ -164,8 +164,10 @@ def test_characteristics_of_the_next_transaction_hold_until_it() -> None:
 
 def test_counted_rows_hold_for_one_statement() -> None:
     session = make_session()
+    session.foresee(Trait.COUNTS_ROWS, None)
     session.sent(Trait.COUNTS_ROWS)
     assert session.holds
+    session.foresee(Trait.NONE, None)
     session.sent(Trait.NONE)
     assert not session.holds
 
@@ -178,7 +180,7 @@ def test_a_failed_statement_is_probed() -> None:
     take(Result(status=IN_TRANSACTION, changes=[variable(b"autocommit", b"OFF") + STATE_CHANGE]))
     assert session.holds
     # What a failed statement has set is asked for again: the statement was no plain SET.
-    assert [packet[4:] for packet, _ in questions_of(session)] == [b"\x03SELECT @@SESSION.autocommit"]
+    assert [packet[4:] for packet, _ in questions_of(session)] == [b"\x03SELECT @@SESSION.autocommit LIMIT 1"]
 
 
 def test_an_insert_id_is_taken_when_the_connection_goes() -> None:
@@ -210,6 +212,7 @@ def test_an_insert_id_of_a_transaction_is_asked_at_once_where_the_connection_doe
 
 def test_a_reset_leaves_nothing() -> None:
     session = make_session()
+    session.foresee(Trait.USER_VARIABLE | Trait.INSERT_ID, None)
     session.sent(Trait.USER_VARIABLE | Trait.INSERT_ID)
     session.learn(IN_TRANSACTION, [variable(b"sql_mode", b"ANSI") + STATE_CHANGE], Trait.SETS)
     session.insert_id = 5
