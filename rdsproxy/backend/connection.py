@@ -17,6 +17,7 @@ from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.framing import MAX_PAYLOAD, PacketReader, frame, sequence_after
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm, Reply
 from rdsproxy.protocol.results import Result, read_result
+from rdsproxy.session.leaving import Left
 from rdsproxy.session.prepared import Copies
 from rdsproxy.session.state import State, States
 from rdsproxy.wire import Wire, Wires
@@ -80,8 +81,8 @@ class DatabaseConnection(Wire):
         """What the connection's session is set to; None while that is not known."""
         self.copies = Copies(0)
         """The prepared statements that it has."""
-        self.must_forget = False
-        """A statement failed here, so that LAST_INSERT_ID() may be anything; its session may still read the error."""
+        self.left: Left | None = None
+        """What the session that used it last has left there, and nobody has taken yet."""
         self.borrower: Borrower | None = None
         self.last_borrower: Borrower | None = None
         """Whose statement ran last, as long as nothing else has run since."""
@@ -200,6 +201,26 @@ class DatabaseConnection(Wire):
         except ProtocolError as error:
             self._break(f"unreadable reply: {error}")
 
+    def ask_after_left(self, packets: Sequence[bytes]) -> Deferred[list[Result]]:
+        """Do as `ask`, but first, in the same write, take for the last session what it has left here."""
+        left = self.left
+        questions = [] if left is None else left.questions()
+
+        def answered(results: list[Result]) -> list[Result]:
+            for (_, take), result in zip(questions, results, strict=False):
+                if result.err is None:
+                    take(result)
+            self.left = None
+            if left is not None:
+                left.done()
+            return results[len(questions) :]
+
+        if not questions and not packets:
+            nothing: Deferred[list[Result]] = Deferred()
+            nothing.callback([])
+            return nothing.addCallback(answered)
+        return self.ask([*(packet for packet, _ in questions), *packets]).addCallback(answered)
+
     # -- on loan ---------------------------------------------------------------------------------------------------
 
     def lend(self, borrower: Borrower) -> None:
@@ -277,6 +298,9 @@ class DatabaseConnection(Wire):
         # The borrower first: told of an answer that will not come it may go on at once, with another connection.
         if borrower is not None:
             borrower.connection_broken(why)
+        left, self.left = self.left, None
+        if left is not None:
+            left.done()
         if waiting is not None:
             waiting.errback(ConnectionLostError(why))
         for asked in questions:

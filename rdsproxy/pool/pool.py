@@ -233,8 +233,8 @@ class Pool:
     def give_back(self, connection: DatabaseConnection) -> None:
         """End a loan. The connection's `state` must be what it is set to."""
         connection.borrower = None
-        # One that has to forget something first fits nobody at once.
-        state = None if connection.must_forget else connection.state
+        # One with something that must be taken first fits nobody at once.
+        state = None if connection.left is not None else connection.state
         following = self._books.give_back(connection.key, connection, state)
         if following is True:
             self._act()
@@ -268,7 +268,6 @@ class Pool:
             done.callback(None)
             return done
         connection.state = None
-        connection.must_forget = False
         cleaned = self.connector.reset(connection)
 
         def not_cleaned(failure: Failure) -> Failure | None:
@@ -390,7 +389,8 @@ class Pool:
 
         self._open.discard(connection)
         self._retiring.add(connection)
-        connection.retire(closed)
+        # Its last session may yet ask for what it has left there.
+        connection.ask_after_left([]).addBoth(lambda _: connection.retire(closed))
 
     # -- what there is -------------------------------------------------------------------------------------------------
 

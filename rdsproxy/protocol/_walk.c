@@ -115,7 +115,7 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (size == OK_SIZE) {
         if (final[4] != 0x00 || final[5] >= 0xFB)
             Py_RETURN_NONE;
-        return Py_BuildValue("Oiin", args[0], (int)status, (int)warnings, (Py_ssize_t)1);
+        return Py_BuildValue("Oiini", args[0], (int)status, (int)warnings, (Py_ssize_t)1, (int)final[5]);
     }
     /* A column count of one byte, that many definitions, rows, and an OK in the place of an EOF. */
     if (final[4] != 0xFE || final[5] || length_at(data) != 1 || data[4] == 0 || data[4] >= 0xFB)
@@ -128,7 +128,7 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
         rows = step((unsigned char *)data, &position, size - OK_SIZE, 0, -1);
         if (position != size - OK_SIZE)
             Py_RETURN_NONE;
-        return Py_BuildValue("Oiin", args[0], (int)status, (int)warnings, columns + rows + 2);
+        return Py_BuildValue("Oiini", args[0], (int)status, (int)warnings, columns + rows + 2, -1);
     }
     result = PyBytes_FromStringAndSize(NULL, size - OK_SIZE + 2 * EOF_SIZE);
     if (result == NULL)
@@ -144,7 +144,7 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
         Py_RETURN_NONE;
     }
     put_eof(out + position, (unsigned char)(columns + rows + 3), warnings, status);
-    pair = Py_BuildValue("Niin", result, (int)status, (int)warnings, columns + rows + 2);
+    pair = Py_BuildValue("Niini", result, (int)status, (int)warnings, columns + rows + 2, -1);
     return pair;
 }
 

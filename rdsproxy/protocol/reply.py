@@ -62,6 +62,7 @@ class Reply:
         "parameters",
         "prepared_as",
         "rest",
+        "row_count",
         "shift",
         "state",
         "statement_id",
@@ -105,6 +106,8 @@ class Reply:
         """The server's id of the statement that was prepared; 0: none was."""
         self.parameters = 0
         """How many parameters it has."""
+        self.row_count = -1
+        """What ROW_COUNT() is behind it: the rows affected; -1 behind rows and errors."""
         self.prepared_as = 0
         """The id that the client is told in its place; 0: the server's."""
         self._tail: bytes = b""
@@ -142,7 +145,7 @@ class Reply:
         elif not self.packets and self.state == FIRST and not self.shift:
             simple = whole(data, self._form.eof, self.status)
             if simple is not None:
-                out, self.status, self.warnings, self.packets = simple
+                out, self.status, self.warnings, self.packets, self.row_count = simple
                 self.state = DONE
                 return out
         self._marked = True
@@ -262,6 +265,7 @@ class Reply:
                 before = self._eof_of_columns(status)
             return before + self._err(buffer, start, following)
         self._note_ok(bytes(buffer[start + HEADER_SIZE : following]))
+        self.row_count = -1
         if not self._form.eof:
             return self._ok_for_client(buffer, start, following)
         if pending and not self.status & cap.SERVER_STATUS_CURSOR_EXISTS:
@@ -311,12 +315,14 @@ class Reply:
         except IndexError:
             raise ProtocolError("OK packet ends before its status flags") from None
         if simple:
+            self.row_count = payload[1]
             self.status = status = payload[3] | payload[4] << 8
             self.warnings = payload[5] | payload[6] << 8
             if payload[2]:
                 self.insert_id = payload[2]
         else:
             ok = parse_ok(payload)
+            self.row_count = ok.affected_rows
             self.status = status = ok.status
             self.warnings = ok.warnings
             if ok.insert_id:
@@ -350,6 +356,7 @@ class Reply:
     def _err(self, buffer: bytes | bytearray, start: int, following: int) -> bytes | bytearray:
         self.state = DONE
         self.failed = True
+        self.row_count = -1
         self.packets += 1
         return self._shifted(buffer, start, following)
 

@@ -36,6 +36,8 @@ class Result:
     status: int = 0
     changes: list[bytes] = field(default_factory=list)
     err: Err | None = None
+    raw: bytes = b""
+    """The reply as it came."""
     statement_id: int = 0
     """Of a COM_STMT_PREPARE: the server's id of the statement."""
 
@@ -68,7 +70,7 @@ def number(value: bytes | None, default: int = 0) -> int:
 
 def read_result(raw: bytes) -> Result:
     """Read a whole reply of a DEPRECATE_EOF connection, as `Reply` found its end. Raises ProtocolError."""
-    result = Result()
+    result = Result(raw=raw)
     payloads = iter(_payloads(raw))
     for payload in payloads:
         if payload[0] == 0xFF:

@@ -50,12 +50,12 @@ def walk_python(buffer: bytes | bytearray, position: int, end: int, shift: int, 
     return position, walked
 
 
-def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, int] | None:
+def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, int, int] | None:
     """Adapt a reply that is all in `data` and simple: one OK, or one result set, without trackers or insert id.
 
     `eof`: for a client without DEPRECATE_EOF, for which `status` is shown behind the column definitions. Gives the
-    client's bytes, the final status flags, the warnings, and the number of the server's packets; None for every other
-    reply.
+    client's bytes, the final status flags, the warnings, the number of the server's packets, and what ROW_COUNT() is
+    behind it (-1 behind rows); None for every other reply.
     """
     size = len(data)
     start = size - _OK_SIZE
@@ -65,7 +65,7 @@ def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, 
     if head & MAX_PAYLOAD != 7 or insert_id or final_status & _UNUSUAL:
         return None
     if not start:
-        return (data, final_status, warnings, 1) if first == 0 and affected < 0xFB else None
+        return (data, final_status, warnings, 1, affected) if first == 0 and affected < 0xFB else None
     if first != 0xFE or affected or unpack_header(data)[0] & MAX_PAYLOAD != 1 or not 0 < data[4] < 0xFB:
         return None
     columns = data[4]
@@ -79,7 +79,7 @@ def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, 
         return None
     packets = columns + counted + 2
     if not eof:
-        return data, final_status, warnings, packets
+        return data, final_status, warnings, packets, -1
     out = b"".join(
         (
             data[:after_columns],
@@ -88,7 +88,7 @@ def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, 
             _eof.pack(5 | (packets + 1 & 0xFF) << 24, 0xFE, warnings, final_status),
         )
     )
-    return out, final_status, warnings, packets
+    return out, final_status, warnings, packets, -1
 
 
 try:

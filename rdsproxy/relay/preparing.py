@@ -80,11 +80,12 @@ def execute(relay: Relay, packets: bytes, payload: bytes) -> None:
         relay.client.ready()
         return
     keeps = opens_cursor(payload)
+    statement.bind(payload)
     if keeps:
         statement.keep_to_itself()
 
     def launch(connection: DatabaseConnection) -> None:
-        copy = connection.copies.find(statement.key)
+        copy = statement.find(connection.copies)
         execution = None if copy is None else statement.execution(payload, copy)
         if execution is None:
             relay.begin(_prepare_and_execute(relay, statement, payload))
@@ -104,6 +105,10 @@ def execute(relay: Relay, packets: bytes, payload: bytes) -> None:
 async def _prepare_and_execute(relay: Relay, statement: Statement, payload: bytes) -> None:
     connection = relay.connection
     assert connection is not None
+    if statement.traits & Trait.DIAGNOSTICS:
+        # To prepare it would end what it is to read.
+        relay.answer_error(errors.DIAGNOSTICS_GONE)
+        return
     try:
         copy = await make_copy(connection, statement, relay.session)
     except PrepareError as error:

@@ -14,14 +14,17 @@ from rdsproxy.logging import log_unexpected
 from rdsproxy.pool.pool import BorrowError, Pool
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.errors import AuthenticationError, ProtocolError
-from rdsproxy.protocol.framing import MAX_PAYLOAD, UploadReader, sequence_after
+from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, UploadReader, sequence_after
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm
 from rdsproxy.protocol.responses import Err
+from rdsproxy.protocol.results import number
 from rdsproxy.relay import errors
 from rdsproxy.relay.client import Client
 from rdsproxy.relay.restoring import bring_to, run_all
+from rdsproxy.session import diagnostics
+from rdsproxy.session.leaving import QUIET, Left, Question
 from rdsproxy.session.pinning import PinReason, explain
-from rdsproxy.session.questions import PROBES, Question, questions_of
+from rdsproxy.session.questions import ASK_INSERT_ID, PROBES, questions_of
 from rdsproxy.session.session import IN_TRANSACTION, Session
 from rdsproxy.session.statements import Trait
 
@@ -29,6 +32,9 @@ from rdsproxy.session.statements import Trait
 _TO_THE_END: Final = (
     "for the remainder of the session. The proxy can't reuse this connection until the session ends."
 )
+
+READS_INSERT_ID: Final = Trait.INSERT_ID | Trait.ROUTINE
+COMMAND_AT: Final = HEADER_SIZE + 1
 
 Launch = Callable[[DatabaseConnection], None]
 """Sends a command that depends on the connection that it is sent on."""
@@ -63,6 +69,8 @@ class Relay:
         self._slow_client = False
         self._logged_pins: int = PinReason.NONE
         self._last_connection: DatabaseConnection | None = None
+        self._left: Left | None = None
+        """What this session has left on `_last_connection`, as far as nobody has taken it."""
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -90,17 +98,22 @@ class Relay:
                 if session.insert_id_here or not session.lasting_pins:
                     if session.pins:
                         session.pins &= ~PinReason.COUNTED_ROWS
+                    connection.last_borrower = self
                     if launch is None:
                         connection.run(packets, expect, self.form)
                     else:
                         launch(connection)
                     return
             elif not session.pins:
-                connection = self.pool.take(self.key, session.state)
+                if self._left is not None:
+                    connection = self._borrow_left()
+                if connection is None:
+                    connection = self.pool.take(self.key, session.state)
+                    if connection is not None:
+                        self.connection = connection
+                        connection.lend(self)
+                        session.borrowed()
                 if connection is not None:
-                    self.connection = connection
-                    connection.lend(self)
-                    session.borrowed()
                     if launch is None:
                         connection.run(packets, expect, self.form)
                     else:
@@ -116,11 +129,8 @@ class Relay:
         assert self._waiting is not None
         packets, expect, launch = self._waiting
         self._waiting = None
-        self.connection = connection
-        connection.lend(self)
-        session = self.session
-        session.borrowed()
-        if connection.state is not session.state or connection.must_forget:
+        self._borrowed(connection)
+        if connection.state is not self.session.state or connection.left is not None:
             self.begin(self._restore_and_run(connection, packets, expect, launch))
         elif launch is None:
             connection.run(packets, expect, self.form)
@@ -166,51 +176,143 @@ class Relay:
             self._refuse(err)
             return
         clean = session.foresee(traits, session.text_of(packets))
+        new = self.connection is None and self._last_connection is None
+        if self.connection is not None:
+            mine = self.connection.last_borrower is self
+        else:
+            mine = bool(traits & Trait.DIAGNOSTICS or not clean) and self._borrow_last()
+        if self._left is not None and not mine:
+            await self._fetch_left(self._left)
+        ends_diagnostics = not session.insert_id_here and traits & READS_INSERT_ID
+        retold = traits & Trait.DIAGNOSTICS and not new and (not mine or session.captured or ends_diagnostics)
+        if retold:
+            told = self._retold(packets, launch)
+            if told is None:
+                return
+            packets = told
         if self.connection is None:
-            if traits & Trait.DIAGNOSTICS and self._last_connection is not None:
-                self._borrow_last()
-                if self.connection is None:
-                    self._refuse(errors.DIAGNOSTICS_GONE)
-                    return
-            else:
-                await self.borrow(clean=clean)
+            await self.borrow(clean=clean or bool(new and traits & Trait.DIAGNOSTICS))
         connection = self.connection
         assert connection is not None
+        moved = session.insert_id_moved
         session.sent(traits)
-        if not session.insert_id_here and (session.insert_id_moved or session.lasting_pins):
-            if not traits & Trait.DIAGNOSTICS:
+        if not session.insert_id_here and (traits & READS_INSERT_ID or session.lasting_pins):
+            if moved:
+                (result,) = await connection.ask([ASK_INSERT_ID])
+                if result.err is None:
+                    session.answered_insert_id(number(result.row(1)[0]))
+                    session.sent(traits)
+            if not session.insert_id_here:
                 await run_all(connection, [commands.query(b"SET last_insert_id=%d" % session.insert_id)])
                 session.insert_id_here = True
-            elif session.insert_id_moved:
-                # To bring back LAST_INSERT_ID() would end what the statement before has left behind.
-                session.insert_id_moved = False
-                self._refuse(errors.DIAGNOSTICS_GONE)
-                return
+        if retold:
+            # What this connection has run before is not to be read.
+            await run_all(connection, [QUIET])
         self._launch(connection, packets, expect, launch)
+
+    def _retold(self, packets: bytes, launch: Launch | None) -> bytes | None:
+        """Give the packets of a statement that has the same answer as one that reads diagnostics from elsewhere.
+
+        None: the client has been given the answer, or the error that it is not known.
+        """
+        sql = packets[COMMAND_AT:]
+        if launch is not None or packets[HEADER_SIZE] != commands.QUERY or len(sql) >= MAX_PAYLOAD - 1:
+            self._refuse(errors.DIAGNOSTICS_GONE)
+            return None
+        reply = diagnostics.shown(sql, self.session, self.form)
+        if reply is None:
+            try:
+                return commands.query(diagnostics.retold(sql, self.session))
+            except diagnostics.GoneError:
+                self._refuse(errors.DIAGNOSTICS_GONE)
+                return None
+        self._work = None
+        self.client.write(reply)
+        if self.connection is not None:
+            self.settle()
+        else:
+            self._done()
+        return None
 
     async def borrow(self, clean: bool = False) -> None:
         """Hold a connection in the session's state; `clean`: one that has forgotten all other sessions."""
         session = self.session
         connection = await self.pool.borrow(self.key, session.state)
-        self.connection = connection
-        connection.lend(self)
-        session.borrowed()
+        self._borrowed(connection)
         if clean:
+            await connection.ask_after_left([])
             await self.pool.connector.reset(connection)
-        if connection.state is not session.state or connection.must_forget:
+        if connection.state is not session.state or connection.left is not None:
             await bring_to(connection, session, self.pool)
 
-    def _borrow_last(self) -> None:
+    def _borrowed(self, connection: DatabaseConnection) -> None:
+        """Begin to use a connection that the pool has lent."""
+        self.connection = connection
+        connection.lend(self)
+        session, left = self.session, self._left
+        session.borrowed()
+        if left is not None:
+            if connection.left is left:
+                self._take_back(left)
+            else:
+                left.outdated()
+                if left.insert_id and not left.taken:
+                    session.insert_id_here = False
+
+    def _take_back(self, left: Left) -> None:
+        """Find on the connection what the session has left there."""
+        left.connection.left = self._left = None
+        self.session.insert_id_here = left.here
+        self.session.insert_id_moved = left.insert_id
+
+    async def _fetch_left(self, left: Left) -> None:
+        """Wait until what the session has left elsewhere is known."""
+        connection: DatabaseConnection = left.connection
+        if left.taken:
+            self._left = None
+        elif connection.left is left and self.pool.take_this(self.key, connection):
+            try:
+                await connection.ask_after_left([])
+            except BaseException:
+                self.pool.discard(connection)
+                raise
+            self.pool.give_back(connection)
+        else:
+            # Another session has the connection, and asks for it first of all.
+            taken: Deferred[None] = Deferred()
+            left.on_taken = lambda: taken.callback(None)
+            await taken
+
+    def _borrow_left(self) -> DatabaseConnection | None:
+        """Hold the connection on which the session has left something, if it is idle."""
+        left = self._left
+        assert left is not None
+        if left.taken:
+            self._left = None
+            return None
+        connection: DatabaseConnection = left.connection
+        if (
+            connection.left is left
+            and connection.state is self.session.state
+            and self.pool.take_this(self.key, connection)
+        ):
+            self._borrowed(connection)
+            return connection
+        left.outdated()
+        return None
+
+    def _borrow_last(self) -> bool:
+        """Hold the connection that the session had last, if nothing else has run there."""
         last = self._last_connection
         if (
-            last is not None
-            and last.last_borrower is self
-            and last.state is self.session.state
-            and self.pool.take_this(self.key, last)
+            last is None
+            or last.last_borrower is not self
+            or last.state is not self.session.state
+            or not self.pool.take_this(self.key, last)
         ):
-            self.connection = last
-            last.lend(self)
-            self.session.borrowed()
+            return False
+        self._borrowed(last)
+        return True
 
     def _work_failed(self, failure: Failure) -> None:
         self._work = None
@@ -240,16 +342,18 @@ class Relay:
     def _refuse(self, err: Err) -> None:
         """End the command with an error of the proxy's."""
         self._work = None
-        if self.connection is None:
-            # A statement that never ran pins nothing.
-            self.session.pins = PinReason.NONE
         self.client.send_error(err, self._sequence)
+        if self.connection is not None:
+            self.settle()
+            return
+        # A statement that never ran pins nothing.
+        self.session.pins = PinReason.NONE
         self._done()
 
     def answer_error(self, err: Err) -> None:
         """End the command with the server's own error, which it gave to something that the proxy did for it."""
         self._work = None
-        self.session.unprobed = self.session.insert_id_suspect = True
+        self._failed()
         self.client.send_error(err, self._sequence)
         self.settle()
 
@@ -264,10 +368,16 @@ class Relay:
             self.session.lost()
             self.pool.recycle(connection)
         if self.connection is not None:
-            self.session.unprobed = self.session.insert_id_suspect = True
+            self._failed()
             self.settle()
         else:
             self._done()
+
+    def _failed(self) -> None:
+        """Note an error to something that the proxy did for the client: nobody can read it there any more."""
+        session = self.session
+        session.unprobed = session.insert_id_moved = session.remarks = True
+        session.row_count = -1
 
     def _done(self) -> None:
         self.busy = False
@@ -293,13 +403,16 @@ class Relay:
         if (
             reply.changes is None
             and not reply.failed
+            and not reply.warnings
+            and not session.remarks
             and not session.pins
             and not self._traits
             and self._after_ok is None
-            and (not session.insert_id_moved or (session.insert_id_here and reply.status & IN_TRANSACTION))
+            and (not session.insert_id_moved or session.insert_id_here or not reply.status & IN_TRANSACTION)
         ):
             # Nothing to learn but whether the transaction goes on.
             session.status = reply.status
+            session.row_count = reply.row_count
             if not reply.status & IN_TRANSACTION:
                 self._give_back(connection)
             self.busy = False
@@ -320,9 +433,8 @@ class Relay:
             self.pool.discard(connection)
             self.client.fail(f"unreadable session trackers: {error}")
             return
-        if reply.failed:
-            session.unprobed = session.insert_id_suspect = True
-        elif self._after_ok is not None:
+        session.answered_by(reply, self._traits)
+        if self._after_ok is not None and not reply.failed:
             self._after_ok()
         self.settle()
 
@@ -331,9 +443,6 @@ class Relay:
         session = self.session
         connection = self.connection
         assert connection is not None
-        if session.insert_id_suspect and session.holds:
-            session.insert_id_moved = True
-            session.insert_id_suspect = False
         # A connection that is kept for good answers for itself, once it has the session's own LAST_INSERT_ID().
         if not session.lasting_pins or (session.insert_id_moved and not session.insert_id_here):
             questions = questions_of(session)
@@ -356,6 +465,8 @@ class Relay:
     async def _ask(self, connection: DatabaseConnection, questions: list[Question]) -> None:
         """Settle with the answers. The client has its reply: a failure here is told with its next command."""
         try:
+            if self._left is not None:
+                await self._fetch_left(self._left)
             for (_, take), result in zip(
                 questions, await connection.ask([packet for packet, _ in questions]), strict=True
             ):
@@ -388,15 +499,28 @@ class Relay:
 
     def _give_back(self, connection: DatabaseConnection) -> None:
         self.connection = None
-        connection.state = self.session.state
-        connection.must_forget = self.session.insert_id_suspect
-        self.session.insert_id_suspect = False
+        session = self.session
+        connection.state = session.state
         self._last_connection = connection
+        if session.insert_id_moved or session.remarks or session.reads_found_rows:
+            self._leave(connection)
+        elif self._left is not None and self._left.taken:
+            self._left = None
         if self._slow_client:
             self._slow_client = False
             connection.read_again()
         self._logged_pins = PinReason.NONE
         self.pool.give_back(connection)
+
+    def _leave(self, connection: DatabaseConnection) -> None:
+        """Give a connection back with something on it that this session may still ask for."""
+        session = self.session
+        if self._left is not None:
+            self._left.outdated()
+            if session.insert_id_moved:
+                self._left.abandoned()
+        connection.left = self._left = Left(session, connection)
+        session.insert_id_moved = False
 
     def _log_pins(self, connection: DatabaseConnection) -> None:
         new = self.session.reasons & ~self._logged_pins
@@ -454,10 +578,16 @@ class Relay:
             await self.pool.recycle(connection)
         self.session.reset()
         self._logged_pins = PinReason.NONE
-        self._last_connection = None
+        self._forget_left()
         self._work = None
         then()
         self._done()
+
+    def _forget_left(self) -> None:
+        self._last_connection = None
+        left, self._left = self._left, None
+        if left is not None:
+            left.abandoned()
 
     def enter_schema(self, then: Callable[[Err | None], None]) -> None:
         """Make sure that the session's schema exists and may be used; `then` is told why not."""
@@ -547,6 +677,7 @@ class Relay:
             work.cancel()
         if self._waiting is not None:
             self.pool.forget(self)
+        self._forget_left()
         if connection is None or connection.lost:
             return
         connection.borrower = None

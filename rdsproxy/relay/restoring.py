@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rdsproxy.backend.connection import DatabaseConnection
 from rdsproxy.pool.pool import BorrowError, Pool
+from rdsproxy.protocol.results import Result
 from rdsproxy.session import restore
-from rdsproxy.session.questions import TAKE_INSERT_ID
 from rdsproxy.session.session import Session
 
 
@@ -17,6 +17,7 @@ async def bring_to(connection: DatabaseConnection, session: Session, pool: Pool)
     """
     wanted = session.state
     if connection.state is None or (wanted.schema == b"" and connection.state.schema != b""):
+        await connection.ask_after_left([])
         await pool.connector.start_over(connection)
     try:
         await _write_back(connection, session)
@@ -35,15 +36,15 @@ async def _write_back(connection: DatabaseConnection, session: Session) -> None:
     packets = restore.plan(connection.state, session.state, session.states)
     assert packets is not None
     connection.state = None
-    if connection.must_forget:
-        packets.append(TAKE_INSERT_ID)
-        connection.must_forget = False
-    if packets:
-        await run_all(connection, packets)
+    _check(await connection.ask_after_left(packets))
 
 
 async def run_all(connection: DatabaseConnection, packets: list[bytes]) -> None:
     """Run commands of the proxy's, in one write. Raises BorrowError with the first error, and ConnectionLostError."""
-    for result in await connection.ask(packets):
+    _check(await connection.ask(packets))
+
+
+def _check(results: list[Result]) -> None:
+    for result in results:
         if result.err is not None:
             raise BorrowError(result.err)

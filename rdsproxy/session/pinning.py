@@ -25,7 +25,6 @@ class PinReason(IntEnum):
     STATE_CHANGE = 256
     VOLATILE_VARIABLE = 512
     TRACKERS_OFF = 1024
-    DIAGNOSTICS = 2048
     # These end by themselves, when the server's trackers say so or with the next statement.
     LOCKED_TABLES = 4096
     NEXT_TRANSACTION = 8192
@@ -59,7 +58,6 @@ _TEXTS: Final = {
     PinReason.STATE_CHANGE: "the server reports a change that cannot be written back, such as a temporary table",
     PinReason.VOLATILE_VARIABLE: "a variable was set that the server itself goes on to change",
     PinReason.TRACKERS_OFF: "the session trackers were set by the client",
-    PinReason.DIAGNOSTICS: "a statement reads what the one before it left behind (warnings, ROW_COUNT(), FOUND_ROWS())",
     PinReason.LOCKED_TABLES: "tables are locked",
     PinReason.NEXT_TRANSACTION: "the characteristics of the next transaction were set",
     PinReason.COUNTED_ROWS: "SQL_CALC_FOUND_ROWS, until the next statement",
@@ -76,7 +74,6 @@ _OF_TRAIT: Final = (
     (Trait.UNTRACKED_SET, PinReason.UNTRACKED_SET),
     (Trait.XA, PinReason.XA),
     (Trait.SEQUENCE, PinReason.SEQUENCE),
-    (Trait.DIAGNOSTICS, PinReason.DIAGNOSTICS),
     (Trait.COUNTS_ROWS, PinReason.COUNTED_ROWS),
 )
 

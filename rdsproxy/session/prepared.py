@@ -14,6 +14,8 @@ from collections.abc import Hashable
 from struct import Struct
 from typing import Final
 
+from pymysql.constants import FIELD_TYPE
+
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.framing import frame
 from rdsproxy.protocol.responses import Err
@@ -29,7 +31,7 @@ _EXECUTE: Final = bytes((commands.STMT_EXECUTE,))
 _id: Final = Struct("<I")
 _FLAGS_AT: Final = 5
 _NULLS_AT: Final = 10  # behind the command, the id, the flags and the iteration count
-_SHORTEST: Final = 10
+_NULL: Final = FIELD_TYPE.NULL
 
 
 class Statement:
@@ -45,7 +47,7 @@ class Statement:
         """In which the server has read it."""
         self.traits = traits
         self.parameters = parameters
-        self.key: Hashable = (text, state)
+        self.key: Hashable = (text, state, b"")
         """Copies on database connections are kept under it."""
         self.refused: Err | None = None
         """Why some of its long data could not be sent: nobody waits for an answer to these, so its execution tells."""
@@ -55,30 +57,61 @@ class Statement:
         """From here on have copies that no other statement uses."""
         self.key = self
 
-    def execution(self, payload: bytes, copy: Copy) -> bytes | None:
-        """Give the packets that execute `copy` as `payload` asks for this statement.
+    def bind(self, payload: bytes) -> None:
+        """Note the types of parameters that a COM_STMT_EXECUTE tells.
 
-        None: a new copy is needed. This one knows types of parameters, while this client has told none, which a server
-        refuses of a statement that it has just prepared; or it had a cursor, and is to give rows without one, for
-        which MySQL 9.7 sends a reply without rows and without a proper end.
+        MySQL gives a parameter without a type of its own, as in SELECT ?, that of the first execution. So a copy
+        serves only sessions that began with the same types, and a statement that changes them has copies of its own.
+        """
+        at = self._types_at
+        if not self.parameters or len(payload) <= at or not payload[at]:
+            return
+        types = payload[at + 1 : at + 1 + 2 * self.parameters]
+        if self.key is not self:
+            if self._types and _differ(self._types, types):
+                self.keep_to_itself()
+            elif not self._types:
+                self.key = (self.text, self.state, types)
+        self._types = types
+
+    def find(self, copies: Copies) -> Copy | None:
+        """Give the copy that executes this statement as `bind` has noted it, if there is one."""
+        copy = copies.find(self.key)
+        if copy is None and self.key is not self and self._types:
+            # Prepared, by this session or another, and not yet executed.
+            copy = copies.rename((self.text, self.state, b""), self.key)
+        return copy
+
+    def execution(self, payload: bytes, copy: Copy) -> bytes | None:
+        """Give the packets that execute `copy` as `payload` asks for this statement, after `bind`.
+
+        None: a new copy is needed. This one had a cursor, and is to give rows without one, for which MySQL 9.7 sends a
+        reply without rows and without a proper end.
         """
         if opens_cursor(payload):
             copy.had_cursor = True
         elif copy.had_cursor:
             return None
         head = _EXECUTE + copy.id
-        count = self.parameters
-        at = _NULLS_AT + (count + 7) // 8
-        if not count or len(payload) <= at:
-            return frame(head + payload[_FLAGS_AT:])
-        if payload[at]:
-            self._types = copy.types = payload[at + 1 : at + 1 + 2 * count]
-        elif copy.types != self._types:
-            if not self._types:
-                return None
+        at = self._types_at
+        if self.parameters and len(payload) > at and copy.types != self._types:
             copy.types = self._types
-            return frame(b"".join((head, payload[_FLAGS_AT:at], b"\x01", self._types, payload[at + 1 :])))
+            if not payload[at] and self._types:
+                return frame(b"".join((head, payload[_FLAGS_AT:at], b"\x01", self._types, payload[at + 1 :])))
         return frame(head + payload[_FLAGS_AT:])
+
+    @property
+    def _types_at(self) -> int:
+        """Where the flag stands that types follow."""
+        return _NULLS_AT + (self.parameters + 7) // 8
+
+
+def _differ(some: bytes, others: bytes) -> bool:
+    """Tell whether types differ where neither is that of a NULL."""
+    return some != others and any(
+        some[at : at + 2] != others[at : at + 2] and _NULL not in (some[at], others[at])
+        for at in range(0, len(some), 2)
+    )
 
 
 def opens_cursor(payload: bytes) -> bool:
@@ -173,6 +206,13 @@ class Copies:
         while len(self._copies) > self._limit:
             closing.append(self._copies.popitem(last=False)[1])
         return [_close(copy) for copy in closing]
+
+    def rename(self, key: Hashable, new: Hashable) -> Copy | None:
+        """Keep the copy of one key under another, and give it, if there is one."""
+        copy = self._copies.pop(key, None)
+        if copy is not None:
+            self._copies[new] = copy
+        return copy
 
     def remove(self, key: Hashable) -> list[bytes]:
         """Give up a copy; gives the packets that close it."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.results import Column, Result, Row, number
+from rdsproxy.session.leaving import SHOW_WARNINGS, Question
 from rdsproxy.session.pinning import PinReason
 from rdsproxy.session.session import Session
 from rdsproxy.session.statements import Trait
 from rdsproxy.session.user_variables import ask_doubles, ask_types, ask_values
 
 _ENDED_BY_A_TRANSACTION: Final[int] = PinReason.LOCKED_TABLES | PinReason.NEXT_TRANSACTION
-
-Question = tuple[bytes, Callable[[Result], None]]
-"""A command, and who takes its result; it raises ProtocolError for one that is no answer."""
 
 # An ERR tells neither status flags nor trackers. The reply to this does, and leaves the diagnostics as they are (a
 # COM_PING would not do: MariaDB puts no trackers into its reply).
@@ -29,8 +26,6 @@ PROBE_OF_MARIADB: Final = commands.query(
 )
 PROBES: Final = frozenset((PROBE, PROBE_OF_MARIADB))
 
-# Also makes the connection forget, so that no other session ever sees the value.
-TAKE_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0) LIMIT 1")
 ASK_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID() LIMIT 1")
 
 
@@ -58,13 +53,12 @@ def questions_of(session: Session) -> list[Question]:
         sql = b"SELECT " + b", ".join(b"@@SESSION." + name for name in names) + b" LIMIT 1"
         questions.append((commands.query(sql), told_variables))
     if session.must_read:
-        # Before LAST_INSERT_ID() is taken: what they are decides whether the connection is given back.
-        return [*questions, *_user_variables(session)]
-    if session.insert_id_moved:
-        if not session.holds:
-            questions.append((TAKE_INSERT_ID, lambda result: told_insert_id(result.row(2))))
-        elif not session.insert_id_here:
-            questions.append((ASK_INSERT_ID, lambda result: told_insert_id(result.row(1))))
+        questions += _user_variables(session)
+    elif session.insert_id_moved and session.holds and not session.insert_id_here:
+        questions.append((ASK_INSERT_ID, lambda result: told_insert_id(result.row(1))))
+    if questions and session.remarks and session.captured is None:
+        # The others end them.
+        questions.insert(0, (SHOW_WARNINGS, session.told_warnings))
     return questions
 
 

@@ -12,7 +12,8 @@ from typing import Final
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands, responses
 from rdsproxy.protocol.framing import HEADER_SIZE
-from rdsproxy.protocol.results import Column, Row
+from rdsproxy.protocol.reply import Reply
+from rdsproxy.protocol.results import Column, Result, Row
 from rdsproxy.session import user_variables
 from rdsproxy.session.pinning import PASSING, TRACKERS, UNREAD_VARIABLES, VOLATILE, PinReason, of_traits
 from rdsproxy.session.prepared import Statements, statement_id
@@ -32,15 +33,19 @@ class Session:
         "_assigning",
         "_only_assigning",
         "_pins_to_come",
+        "captured",
         "cursors",
         "doubtful",
+        "found_rows",
         "insert_id",
         "insert_id_here",
         "insert_id_moved",
-        "insert_id_suspect",
         "long_data",
         "opening",
         "pins",
+        "reads_found_rows",
+        "remarks",
+        "row_count",
         "state",
         "statements",
         "states",
@@ -49,6 +54,7 @@ class Session:
         "unproved",
         "unread",
         "unwritable",
+        "warnings",
     )
 
     def __init__(self, states: States, state: State) -> None:
@@ -64,9 +70,18 @@ class Session:
         self.insert_id_here = True
         """The held connection gives the session's own LAST_INSERT_ID()."""
         self.insert_id_moved = False
-        """The held connection's LAST_INSERT_ID() may have changed: ask before the connection is given back."""
-        self.insert_id_suspect = False
-        """A statement failed: the manual leaves LAST_INSERT_ID() undefined then."""
+        """The connection's LAST_INSERT_ID() may have changed: it stays there when the connection is given back."""
+        self.row_count = -1
+        """What ROW_COUNT() gives."""
+        self.remarks = False
+        """The last statement has, or may have, left warnings or an error."""
+        self.warnings = 0
+        """How many the reply told."""
+        self.captured: Result | None = None
+        """The answer to SHOW WARNINGS, asked for before another session used the connection."""
+        self.reads_found_rows = False
+        """The session has read FOUND_ROWS(), and may do so again."""
+        self.found_rows: int | None = None
         self.unprobed = False
         """The last reply was an ERR: what the statement did to the session before it failed is not known."""
         self.doubtful: set[bytes] = set()
@@ -130,6 +145,26 @@ class Session:
                 self.pins |= UNREAD_VARIABLES
             if traits & (Trait.INSERT_ID | Trait.ROUTINE):
                 self.insert_id_moved = True
+
+    def answered_by(self, reply: Reply, traits: Trait) -> None:
+        """Take what the reply to a statement tells of the diagnostics that it leaves behind."""
+        self.row_count = reply.row_count
+        self.warnings = reply.warnings
+        # What reads them leaves some of them alone, and so does on MariaDB every statement without a table.
+        lasting = self.remarks and (self.states.quiet_errors or bool(traits & Trait.DIAGNOSTICS))
+        self.remarks = bool(reply.failed or reply.warnings or lasting)
+        self.captured = None
+        self.found_rows = None
+        if traits & Trait.DIAGNOSTICS:
+            self.reads_found_rows = True
+        if reply.failed:
+            # The manual leaves LAST_INSERT_ID() undefined then.
+            self.unprobed = self.insert_id_moved = True
+
+    def told_warnings(self, result: Result) -> None:
+        """Take the answer to SHOW WARNINGS, after which they are gone from the connection."""
+        self.captured = result
+        self.remarks = bool(result.rows)
 
     def learn(self, status: int, changes: list[bytes] | None, traits: Trait) -> None:
         """Take what the reply to a statement told. Raises ProtocolError for a broken tracker block."""
@@ -287,7 +322,8 @@ class Session:
         self.insert_id = 0
         self.insert_id_here = True
         self.insert_id_moved = False
-        self.insert_id_suspect = False
+        self.remarks = self.reads_found_rows = False
+        self.captured = self.found_rows = None
         self.unprobed = False
         self.doubtful.clear()
         self.statements.clear()
@@ -305,7 +341,6 @@ class Session:
         self.pins = PinReason.NONE
         self.status = cap.SERVER_STATUS_AUTOCOMMIT
         self.insert_id_moved = False
-        self.insert_id_suspect = False
         self.unprobed = False
         self.doubtful.clear()
         self.cursors.clear()

@@ -143,10 +143,10 @@ def test_simple_replies_are_adapted_in_one_step(compiled: Any) -> None:
     rows = server_bytes([ResultSet((b"\x03def",) * 2, (b"\x011",) * 600, OkPart(status=3, warnings=1, header=0xFE))])
     for whole in (python.whole_python, compiled.whole):
         for eof in (False, True):
-            assert whole(ok, eof, 2) == (ok, 3, 1, 1)
+            assert whole(ok, eof, 2) == (ok, 3, 1, 1, 3)
             simple = whole(rows, eof, 2)
             assert simple is not None
-            assert simple[1:] == (3, 1, 604)
+            assert simple[1:] == (3, 1, 604, -1)
             assert (simple[0] == rows) is not eof
         assert whole(server_bytes([OkPart(insert_id=1)]), False, 2) is None
 

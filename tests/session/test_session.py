@@ -5,8 +5,9 @@ from __future__ import annotations
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol.datatypes import lenenc_bytes
 from rdsproxy.protocol.results import Result
+from rdsproxy.session.leaving import QUIET, SHOW_WARNINGS, TAKE_INSERT_ID, Left
 from rdsproxy.session.pinning import PinReason, explain
-from rdsproxy.session.questions import ASK_INSERT_ID, PROBE, TAKE_INSERT_ID, questions_of
+from rdsproxy.session.questions import ASK_INSERT_ID, PROBE, questions_of
 from rdsproxy.session.session import Session
 from rdsproxy.session.state import States
 from rdsproxy.session.statements import Lexers, Trait
@@ -183,15 +184,40 @@ def test_a_failed_statement_is_probed() -> None:
     assert [packet[4:] for packet, _ in questions_of(session)] == [b"\x03SELECT @@SESSION.autocommit LIMIT 1"]
 
 
-def test_an_insert_id_is_taken_when_the_connection_goes() -> None:
+def test_an_insert_id_stays_on_the_connection_until_somebody_takes_it() -> None:
     session = make_session()
     session.borrowed()
     session.insert_id_moved = True
-    (packet, take), = questions_of(session)
+    assert questions_of(session) == []
+    left = Left(session, None)
+    ((packet, take),) = left.questions()
     assert packet is TAKE_INSERT_ID
     take(Result(rows=[(b"7", b"0")], status=IDLE))
     assert session.insert_id == 7
-    assert questions_of(session) == []
+
+
+def test_a_zero_that_was_never_the_sessions_own_is_not_taken() -> None:
+    session = make_session()
+    session.insert_id = 5
+    session.borrowed()
+    session.insert_id_moved = True
+    ((_, take),) = Left(session, None).questions()
+    take(Result(rows=[(b"0", b"0")], status=IDLE))
+    assert session.insert_id == 5
+
+
+def test_what_an_abandoned_session_left_is_forgotten() -> None:
+    session = make_session()
+    session.insert_id_moved = session.remarks = True
+    left = Left(session, None)
+    assert [packet for packet, _ in left.questions()] == [SHOW_WARNINGS, TAKE_INSERT_ID, QUIET]
+    left.outdated()
+    assert [packet for packet, _ in left.questions()] == [TAKE_INSERT_ID, QUIET]
+    left.abandoned()
+    (packet, take), (last, _) = left.questions()
+    assert (packet, last) == (TAKE_INSERT_ID, QUIET)
+    take(Result(rows=[(b"7", b"0")]))
+    assert session.insert_id == 0
 
 
 def test_an_insert_id_of_a_transaction_is_asked_at_once_where_the_connection_does_not_have_the_sessions() -> None:
