@@ -36,7 +36,7 @@ class Result:
     status: int = 0
     changes: list[bytes] = field(default_factory=list)
     err: Err | None = None
-    raw: bytes = b""
+    raw: bytes = field(default=b"", compare=False, repr=False)
     """The reply as it came."""
     statement_id: int = 0
     """Of a COM_STMT_PREPARE: the server's id of the statement."""
