@@ -9,19 +9,23 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from rdsproxy.demo.mariadb import mariadb_program
 from tests.drivers.build import built
 from tests.integration.node.install import install_drivers, node_program
+from tests.servers.mysql_install import install_mysql
 
 HERE = Path(__file__).parent
 DOC = "/usr/share/doc"  # Debian keeps each package's copyright there
 
 PACKAGES = {
     "php": {"php-cli": "php", "php-mysql": f"{DOC}/php-mysql/copyright"},
+    "laravel": {"php-illuminate-database": f"{DOC}/php-illuminate-database/copyright"},
     "perl": {
         "libdbd-mysql-perl": f"{DOC}/libdbd-mysql-perl/copyright",
         "libdbd-mariadb-perl": f"{DOC}/libdbd-mariadb-perl/copyright",
     },
     "ruby": {"ruby-mysql2": f"{DOC}/ruby-mysql2/copyright"},
+    "rails": {"ruby-activerecord": f"{DOC}/ruby-activerecord/copyright"},
     "go": {
         "golang-go": "go",
         "golang-github-go-sql-driver-mysql-dev": "/usr/share/gocode/src/github.com/go-sql-driver/mysql",
@@ -42,6 +46,8 @@ class Client:
     name: str
     command: Callable[[], list[str]]
     """Gives the command line that runs it. Raises ClientMissingError."""
+    servers: tuple[str, ...] = ("mariadb", "mysql")
+    """The kinds of server that it is run against."""
     found_rows: bool = False
     """Whether it logs in with CLIENT_FOUND_ROWS."""
 
@@ -62,6 +68,22 @@ def python(program: str, module: str, *arguments: str) -> Callable[[], list[str]
         if find_spec(module) is None:
             raise ClientMissingError(f"Python's {module} is missing: make test installs it where it can")
         return [sys.executable, "-m", f"tests.drivers.python.{program}", *arguments]
+
+    return command
+
+
+def captured(name: str) -> Callable[[], list[str]]:
+    """Give the command line for a script of captured statements."""
+    return python("captured", "mysql.connector", name)
+
+
+def dump(what: str, client: str, program: str) -> Callable[[], list[str]]:
+    """Give the command line for a database's own programs."""
+
+    def command() -> list[str]:
+        # Debian's mysqldump is MariaDB's; MySQL's own are those that its server came with.
+        folder = install_mysql() / "bin" if client == "mysql" else Path(mariadb_program(client)).parent
+        return [*python("dump", "tests", what)(), str(folder / client), str(folder / program)]
 
     return command
 
@@ -114,4 +136,20 @@ CLIENTS = [
     Client("Ruby mysql2", script("ruby", "ruby", "ruby/client.rb")),
     Client("Go go-sql-driver", go),
     Client("MariaDB Connector/J", java, found_rows=True),
+    Client("SQLAlchemy, PyMySQL", python("alchemy", "sqlalchemy", "pymysql"), found_rows=True),
+    Client("SQLAlchemy, mysqlclient", python("alchemy", "sqlalchemy", "mysqldb"), found_rows=True),
+    Client("SQLAlchemy, asyncmy", python("alchemy_asynchronous", "sqlalchemy", "asyncmy"), found_rows=True),
+    Client("Django, mysqlclient", python("django_models", "django"), found_rows=True),
+    Client("Laravel's Eloquent, PDO", script("laravel", "php", "php/laravel.php")),
+    Client("Rails' ActiveRecord, mysql2", script("rails", "ruby", "ruby/rails.rb", "text"), found_rows=True),
+    Client(
+        "Rails' ActiveRecord, mysql2, prepared", script("rails", "ruby", "ruby/rails.rb", "prepared"), found_rows=True
+    ),
+    Client("Hibernate, MySQL Connector/J, captured", captured("connector-j"), found_rows=True),
+    Client("Prisma, captured", captured("prisma"), found_rows=True),
+    Client("WordPress, captured", captured("wordpress"), found_rows=True),
+    Client("mariadb-dump --single-transaction", dump("dump", "mariadb", "mariadb-dump"), ("mariadb",)),
+    Client("mariadb, loading a dump", dump("load", "mariadb", "mariadb-dump"), ("mariadb",)),
+    Client("mysqldump --single-transaction", dump("dump", "mysql", "mysqldump"), ("mysql",)),
+    Client("mysql, loading a dump", dump("load", "mysql", "mysqldump"), ("mysql",)),
 ]

@@ -40,7 +40,6 @@ class Program:
             "DB_TABLE": table,
             "DB_CA": str(ca or ""),
             "LC_ALL": "C.UTF-8",
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def __enter__(self) -> Self:
