@@ -127,7 +127,11 @@ def pinned(proxy: Proxy, start: int) -> str:
         proxy.connect(NOBODY)
     proxy.wait_for_log(lambda line: line["event"] == "login failed", after=end)
     found = [match for line in proxy.log[start:] if (match := PINS.match(line["event"]))]
-    reasons = {(PASSING if passing else "") + reason for passing, reason in (match.groups() for match in found)}
+    reasons = {
+        (PASSING if passing else "") + reason
+        for passing, several in (match.groups() for match in found)
+        for reason in several.split("; ")
+    }
     return "; ".join(sorted(reasons)) or "nothing"
 
 
