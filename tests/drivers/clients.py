@@ -146,6 +146,7 @@ CLIENTS = [
         "Rails' ActiveRecord, mysql2, prepared", script("rails", "ruby", "ruby/rails.rb", "prepared"), found_rows=True
     ),
     Client("Hibernate, MySQL Connector/J, captured", captured("connector-j"), found_rows=True),
+    Client("SHOW WARNINGS after a warning", captured("warnings"), found_rows=True),
     Client("Prisma, captured", captured("prisma"), found_rows=True),
     Client("WordPress, captured", captured("wordpress"), found_rows=True),
     Client("mariadb-dump --single-transaction", dump("dump", "mariadb", "mariadb-dump"), ("mariadb",)),
