@@ -317,6 +317,9 @@ class DatabaseConnection(Wire):
 
     def retire(self, then: Callable[[], None]) -> None:
         """Say goodbye, and call `then` once the server has closed, which then counts one connection less."""
+        if self.lost:
+            then()
+            return
         self._on_lost = lambda connection, why: then()
         self.receive = _ignore
         self.write(commands.QUIT_PACKET)

@@ -273,6 +273,8 @@ class Relay:
         elif connection.left is left and self.pool.take_this(self.key, connection):
             try:
                 await connection.ask_after_left([])
+            except ConnectionLostError:
+                return  # as it would be lost with a connection of the client's own
             except BaseException:
                 self.pool.discard(connection)
                 raise
