@@ -58,6 +58,12 @@ test: $(VENV)/.for-test $(VENV)/.for-drivers ## all tests, on MariaDB and MySQL;
 	@$(BIN)/python -m tests.servers || [ -z "$${CI:-}" ]
 	@$(BIN)/python -m pytest -q $(TEST_ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.for-test ## random scripts through the proxy and beside it; SOAK_ARGS=--help says what can be chosen
+	@.ci/packages "the servers" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so mariadb-client=mariadb || true
+	@$(BIN)/python -m tests.servers || true
+	@$(BIN)/python -m tests.differential $(SOAK_ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.for-test ## ruff and mypy
 	@$(BIN)/ruff check .

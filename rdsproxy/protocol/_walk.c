@@ -77,7 +77,7 @@ put_eof(unsigned char *out, unsigned char sequence, unsigned warnings, unsigned 
 #define EOF_SIZE 9
 #define OK_SIZE 11         /* an OK of small numbers, without insert id, with its header */
 #define UNUSUAL 0x4048     /* state changed, cursor exists, more results */
-#define LASTING 0x2203
+#define LASTING 0xA203
 
 /* Adapt a reply that is all there and simple; see whole_python. */
 static PyObject *

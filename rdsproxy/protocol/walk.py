@@ -23,6 +23,7 @@ LASTING: Final = (
     | cap.SERVER_STATUS_AUTOCOMMIT
     | cap.SERVER_STATUS_NO_BACKSLASH_ESCAPES
     | cap.SERVER_STATUS_IN_TRANS_READONLY
+    | cap.SERVER_STATUS_ANSI_QUOTES
 )
 """Status flags that outlast a statement. The others, told of an earlier one, would mislead: with CURSOR_EXISTS a client
 asks for rows that are on their way already."""

@@ -18,7 +18,7 @@ MORE_RESULTS = 0x0008
 CURSOR_EXISTS = 0x0040
 LAST_ROW_SENT = 0x0080
 STATE_CHANGED = 0x4000
-LASTING = 0x0001 | 0x0002 | 0x0200 | 0x2000
+LASTING = 0x0001 | 0x0002 | 0x0200 | 0x2000 | 0x8000
 """In a transaction, autocommit, no backslash escapes, in a read-only transaction: true beyond one statement."""
 
 
