@@ -17,7 +17,11 @@ from tests.integration.node.install import DriversMissingError
 from tests.integration.proxy import Account, Proxy
 from tests.servers import Certificates, DatabaseServer, make_certificates
 
-ACCOUNT = Account("driver", "Driver-Password-5", "MYSQL_CACHING_SHA2_PASSWORD")
+# As the servers' own accounts are, so that each client logs in by each.
+ACCOUNTS = {
+    "mariadb": Account("driver", "Driver-Password-5", "MYSQL_NATIVE_PASSWORD"),
+    "mysql": Account("driver", "Driver-Password-6", "MYSQL_CACHING_SHA2_PASSWORD"),
+}
 NOBODY = Account("nobody", "none", "MYSQL_CACHING_SHA2_PASSWORD")
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 TABLES = ["direct_client", "plain_client", "tls_client"]
@@ -48,7 +52,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture(scope="module")
 def server(database: DatabaseServer) -> DatabaseServer:
     """Each of the servers, with an account, a table with many rows, and one for each client."""
-    database.create_user(ACCOUNT.name, ACCOUNT.password, grants=["ALL PRIVILEGES ON *.*"])
+    account = ACCOUNTS[database.kind]
+    database.create_user(account.name, account.password, grants=["ALL PRIVILEGES ON *.*"])
     digits = "(SELECT 0 d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4)"
     several = ", ".join(f"{digits} t{number}" for number in range(5))
     database.execute(
@@ -73,7 +78,7 @@ def proxies(
             tmp_path_factory.mktemp("proxy"),
             max_connections=4 if pinned else 2,
             tls=certificates,
-            accounts=[ACCOUNT],
+            accounts=[ACCOUNTS[server.kind]],
         )
         for pinned in (False, True)
     }
@@ -96,15 +101,16 @@ def test_client(client: Client, server: DatabaseServer, proxies: dict[bool, Prox
         pytest.skip(str(error))
     server.execute(*(f"TRUNCATE app.{name}" for name in TABLES))
     expected = documented()[client.name][server.kind]
+    account = ACCOUNTS[server.kind]
     proxy = proxies[not expected.startswith(("nothing", PASSING))]
     start = len(proxy.log)
     with (
-        Program(command, server, ACCOUNT, TABLES[0], server.ca_path) as direct,
-        Program(command, proxy, ACCOUNT, TABLES[1], None) as plain,
-        Program(command, proxy, ACCOUNT, TABLES[2], certificates.ca) as tls,
+        Program(command, server, account, TABLES[0], server.ca_path) as direct,
+        Program(command, proxy, account, TABLES[1], None) as plain,
+        Program(command, proxy, account, TABLES[2], certificates.ca) as tls,
     ):
         direct.go_on(MANY)
-        with Turns(proxy, ACCOUNT, found_rows=client.found_rows) as turns:
+        with Turns(proxy, account, found_rows=client.found_rows) as turns:
             going = [plain, tls]
             while going := [program for program in going if program.reach_pause()]:
                 turns.turn()
