@@ -196,9 +196,9 @@ class Wire(Protocol):
                 # TLS waits for the other side to agree, what is queued for it to read: not for ever.
                 self._linger = self._wires.reactor.callLater(_LINGER, self.transport.abortConnection)
 
-    def close_later(self) -> None:
-        """Leave it to the other side to close, but not for ever."""
-        self._linger = self._wires.reactor.callLater(_LINGER, self.abort)
+    def close_later(self, timeout: float = _LINGER) -> None:
+        """Leave it to the other side to close, for `timeout` seconds at most."""
+        self._linger = self._wires.reactor.callLater(timeout, self.abort)
 
     def abort(self) -> None:
         """Close at once; what is queued is dropped."""

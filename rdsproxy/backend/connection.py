@@ -86,6 +86,8 @@ class DatabaseConnection(Wire):
         self.borrower: Borrower | None = None
         self.last_borrower: Borrower | None = None
         """Whose statement ran last, as long as nothing else has run since."""
+        self.targeted = 0
+        """How many KILL QUERY for it have not been answered."""
         self.used = False
         """Lent since the pool looked last."""
         self.idle_since = opened
@@ -324,6 +326,12 @@ class DatabaseConnection(Wire):
         self.receive = _ignore
         self.write(commands.QUIT_PACKET)
         self.close_later()
+
+    def await_end(self, timeout: float) -> None:
+        """Drop whatever the server says until it closes, for `timeout` seconds at most."""
+        self.borrower = None
+        self.receive = _ignore
+        self.close_later(timeout)
 
     def discard(self) -> None:
         """Close without a word to the borrower: its state is not known, or it is not needed any more."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.reply import FIRST, ROWS, STATISTICS
 from rdsproxy.relay import errors, preparing
+from rdsproxy.relay.killing import begin_kill
+from rdsproxy.session.identity import Kill
 from rdsproxy.session.statements import Trait
 
 if TYPE_CHECKING:
@@ -44,6 +46,13 @@ def statistics(client: ClientConnection, relay: Relay, packets: bytes, payload: 
 def process_info(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_PROCESS_INFO: a result set."""
     relay.run(packets, FIRST)
+
+
+def process_kill(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_PROCESS_KILL: an id of the proxy's is meant for another client, or for this one."""
+    kill = Kill(int.from_bytes(payload[1:5], "little"), query=False)
+    if not begin_kill(relay, kill):
+        relay.run(packets, FIRST)
 
 
 def ping(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
@@ -102,6 +111,7 @@ HANDLERS: Final[dict[int, Handler]] = {
     commands.FIELD_LIST: field_list,
     commands.STATISTICS: statistics,
     commands.PROCESS_INFO: process_info,
+    commands.PROCESS_KILL: process_kill,
     commands.PING: ping,
     commands.SET_OPTION: set_option,
     commands.RESET_CONNECTION: reset_connection,

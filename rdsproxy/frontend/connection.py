@@ -121,6 +121,11 @@ class ClientConnection(Wire):
                 self._log = self._log.bind(program=self.program.decode("utf-8", "replace"))
         return self._log
 
+    @property
+    def is_logged_in(self) -> bool:
+        """The login, or the last one, is over."""
+        return self._login is None and self.relay is not None
+
     # -- commands ------------------------------------------------------------------------------------------------------
 
     def _commands(self, data: bytes) -> None:
@@ -301,6 +306,20 @@ class ClientConnection(Wire):
             else:
                 self.read_again()
 
+    def sibling(self, number: int) -> Relay | None:
+        """Give the relay of the client with this connection id, who has logged in."""
+        client = self.door.find(number)
+        return client.relay if client is not None else None
+
+    def cut(self, err: Err | None = None) -> None:
+        """End the connection as a KILL does: without a word, but for an error that answers the client's own."""
+        self.log.info("client disconnected", reason="killed")
+        self.receive = ignore
+        self._buffer.clear()
+        if err is not None:
+            self.send_error(err)
+        self.close()
+
     def fail(self, why: str) -> None:
         """Close: the client can make no sense of what would follow."""
         self.log.warning("client disconnected", reason=why)
@@ -367,4 +386,5 @@ class ClientConnection(Wire):
             login.client_lost()
         relay, self.relay = self.relay, None
         if relay is not None:
-            relay.client_lost()
+            # A client that has sent more, a COM_QUIT say, did not mean to wait for what is under way.
+            relay.client_lost(kill=not self._buffer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from secrets import randbelow
 from typing import Any
 
 from twisted.internet.protocol import Factory
@@ -11,10 +12,8 @@ from rdsproxy.frontend.accounts import Accounts
 from rdsproxy.frontend.connection import ClientConnection
 from rdsproxy.pool.pool import Pool
 from rdsproxy.protocol.authentication.rsa import RSAKeyPair
+from rdsproxy.session.identity import FIRST_ID
 from rdsproxy.wire import Wires
-
-FIRST_ID = 1 << 31
-"""Servers count their own connections from 1: a KILL with one of these ids never hits somebody else's."""
 
 
 class Door(Factory):
@@ -53,7 +52,8 @@ class Door(Factory):
         """Seconds."""
         self.reactor = reactor
         self.clients: set[ClientConnection] = set()
-        self._ids = count(FIRST_ID)
+        # Not the same ones as another proxy before the same database: a KILL that a balancer takes there must not hit.
+        self._ids = count(FIRST_ID + randbelow(FIRST_ID))
 
     def next_id(self) -> int:
         """Give a connection id that no other client of this proxy has."""
@@ -62,6 +62,11 @@ class Door(Factory):
             self._ids = count(FIRST_ID)
             number = next(self._ids)
         return number
+
+    def find(self, number: int) -> ClientConnection | None:
+        """Give the client with this connection id, if it has logged in."""
+        # Searched for, since few ever ask: to keep an index would cost each client that connects.
+        return next((client for client in self.clients if client.id == number and client.is_logged_in), None)
 
     def buildProtocol(self, addr: object) -> ClientConnection:
         """Make the connection of one client."""

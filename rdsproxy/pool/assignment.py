@@ -118,6 +118,14 @@ class Assignment(Generic[Key, Connection, Waiter]):
             shelf.busy += 1
         return connection
 
+    def take_any(self, key: Key) -> Connection | None:
+        """Lend an idle connection in whatever state, before all who wait."""
+        shelf = self._shelves.get(key)
+        if shelf is None or not shelf.idle:
+            return None
+        shelf.busy += 1
+        return shelf.take_oldest()
+
     def take_this(self, key: Key, connection: Connection) -> bool:
         """Lend this very connection, if it is idle."""
         shelf = self._shelves.get(key)

@@ -19,6 +19,7 @@ from rdsproxy.backend.login import LoginError
 from rdsproxy.backend.target import Facts
 from rdsproxy.logging import log_unexpected
 from rdsproxy.pool.assignment import Assignment
+from rdsproxy.pool.killing import KILL_FAILURES, Killer
 from rdsproxy.pool.limits import Limits
 from rdsproxy.protocol.errors import AuthenticationError, ProtocolError
 from rdsproxy.protocol.responses import Err
@@ -29,6 +30,7 @@ FIRST_RETRY: Final = 0.05  # seconds
 LAST_RETRY: Final = 1.0
 UNUSED: Final = 300.0  # seconds after which RDS Proxy counts a connection as idle
 CHECK_INTERVAL: Final = 30.0
+STOP_TIMEOUT: Final = 60.0  # seconds that a killed statement may take to stop, its rollback included
 
 TIMED_OUT: Final = Err(9501, "HY000", "Timed-out waiting to acquire database connection")
 SHUTDOWN: Final = Err(1053, "08S01", "Server shutdown in progress")
@@ -118,6 +120,8 @@ class Pool:
         self._opening: set[Deferred[DatabaseConnection]] = set()
         self._open: set[DatabaseConnection] = set()
         self._retiring: set[DatabaseConnection] = set()
+        self.killer = Killer(self, connector, reactor)
+        """Runs KILL on the target."""
         self._retry: IDelayedCall | None = None
         self._retry_after = FIRST_RETRY
         self._scouts: Iterator[PoolKey] = iter(())
@@ -154,6 +158,7 @@ class Pool:
             self._fail(waiter, SHUTDOWN)
         for opening in list(self._opening):
             opening.cancel()
+        self.killer.stop()
         for connection in list(self._open):
             connection.discard()
         for connection in list(self._retiring):
@@ -195,6 +200,10 @@ class Pool:
         return self._limits.prepared_statements(of_target, self._books.limit)
 
     # -- lending -------------------------------------------------------------------------------------------------------
+
+    def take_any(self, key: PoolKey) -> DatabaseConnection | None:
+        """Lend an idle connection in whatever state, before all who wait."""
+        return self._books.take_any(key)
 
     def take_this(self, key: PoolKey, connection: DatabaseConnection) -> bool:
         """Lend this very connection, if it is idle."""
@@ -263,6 +272,9 @@ class Pool:
         Fires when one of both is done; to cancel it closes the connection.
         """
         connection.borrower = None
+        if connection.targeted:
+            # A KILL QUERY that is on its way must not hit whoever comes next.
+            self.discard(connection)
         if connection.lost:
             done: Deferred[None] = Deferred()
             done.callback(None)
@@ -347,6 +359,21 @@ class Pool:
     def discard(self, connection: DatabaseConnection) -> None:
         """End a loan of a connection that must not be used any more."""
         connection.discard()
+
+    def abandon(self, connection: DatabaseConnection) -> None:
+        """End a loan in mid-statement: the server is told to stop, and nobody reads what it still says.
+
+        Its place in the pool is free once the server has closed it.
+        """
+        connection.await_end(STOP_TIMEOUT)
+        killed = self.killer.run(connection.key, b"KILL CONNECTION %d" % connection.thread_id)
+
+        def failed(failure: Failure) -> None:
+            if not failure.check(CancelledError, *KILL_FAILURES):
+                log_unexpected(_log, failure)
+            connection.discard()
+
+        killed.addErrback(failed)
 
     def _lost(self, connection: DatabaseConnection, why: str) -> None:
         if connection in self._open:

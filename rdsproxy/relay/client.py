@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rdsproxy.protocol.responses import Err
+
+if TYPE_CHECKING:
+    from rdsproxy.relay.relay import Relay
 
 
 class Client(Protocol):
     """A client that has logged in."""
+
+    id: int
+    """What the client and others know it by: the connection id of its greeting."""
 
     @property
     def log(self) -> Any:
@@ -22,6 +28,12 @@ class Client(Protocol):
 
     def send_ok(self, eof: bool = False) -> None:
         """Send the proxy's own OK, or the EOF that some commands are answered by."""
+
+    def sibling(self, number: int) -> Relay | None:
+        """Give the relay of the client with this connection id, who has logged in."""
+
+    def cut(self, err: Err | None = None) -> None:
+        """End the connection as a KILL does: without a word, but for an error that answers the client's own."""
 
     def ready(self) -> None:
         """The command is done: take the next one."""

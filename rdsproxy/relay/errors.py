@@ -34,7 +34,21 @@ DIAGNOSTICS_GONE: Final = Err(
     "What the previous statement left behind (warnings, ROW_COUNT(), FOUND_ROWS()) is gone: its database connection "
     "has run something else since. Read it in the same packet (multi-statements) or inside a transaction",
 )
+INTERRUPTED: Final = Err(1317, "70100", "Query execution was interrupted")
+KILLED: Final = Err(1927, "70100", "Connection was killed")
+"""What MariaDB tells a client that kills itself; MySQL says INTERRUPTED."""
+NOT_KILLED: Final = Err(1105, "HY000", "The database could not be reached to interrupt the statement")
 INTERNAL: Final = Err(1105, "HY000", "Internal error in the proxy; its log has the details")
 UNKNOWN_COMMAND: Final = Err(1047, "08S01", "Unknown command")
 MALFORMED: Final = Err(1835, "HY000", "Malformed communication packet")
 OUT_OF_ORDER: Final = Err(1156, "08S01", "Got packets out of order")
+
+
+def unknown_thread(number: int) -> Err:
+    """Give the error for a KILL of nobody."""
+    return Err(1094, "HY000", f"Unknown thread id: {number}")
+
+
+def not_owner(number: int) -> Err:
+    """Give the error for a KILL of another user's connection."""
+    return Err(1095, "HY000", f"You are not owner of thread {number}")

@@ -9,10 +9,11 @@ from rdsproxy.pool.pool import BorrowError
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.errors import ProtocolError
-from rdsproxy.protocol.framing import frame
+from rdsproxy.protocol.framing import HEADER_SIZE, frame
 from rdsproxy.protocol.reply import FIRST, PREPARED, ROWS
 from rdsproxy.protocol.responses import Err
 from rdsproxy.relay import errors
+from rdsproxy.relay.killing import name_client
 from rdsproxy.relay.restoring import run_all
 from rdsproxy.session import restore
 from rdsproxy.session.prepared import MAX_STATEMENTS, Copy, Statement, opens_cursor, renumbered, statement_id
@@ -43,6 +44,9 @@ def prepare(relay: Relay, packets: bytes, payload: bytes) -> None:
         )
         relay.client.ready()
         return
+    if session.state.lexer.traits(payload[1:]) & Trait.CONNECTION_ID:
+        packets = name_client(relay, packets)
+        payload = packets[HEADER_SIZE:]
     text = payload[1:]
     number = session.statements.begin()
 

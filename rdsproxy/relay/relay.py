@@ -18,7 +18,7 @@ from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, UploadReader, se
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm
 from rdsproxy.protocol.responses import Err
 from rdsproxy.protocol.results import number
-from rdsproxy.relay import errors
+from rdsproxy.relay import errors, killing
 from rdsproxy.relay.client import Client
 from rdsproxy.relay.restoring import bring_to, run_all
 from rdsproxy.session import diagnostics
@@ -38,6 +38,8 @@ COMMAND_AT: Final = HEADER_SIZE + 1
 
 Launch = Callable[[DatabaseConnection], None]
 """Sends a command that depends on the connection that it is sent on."""
+
+_OF_IDS: Final = Trait.CONNECTION_ID | Trait.KILL
 
 # A connection that could not be made like new, by the server's fault, is of no use any more.
 _BROKEN: Final = (LoginError, AuthenticationError, ProtocolError)
@@ -68,6 +70,8 @@ class Relay:
         self._upload: UploadReader | None = None
         self._slow_client = False
         self._logged_pins: int = PinReason.NONE
+        self._borrowing = False
+        """The command under way has no connection yet, or none that is as it must be."""
         self._last_connection: DatabaseConnection | None = None
         self._left: Left | None = None
         """What this session has left on `_last_connection`, as far as nobody has taken it."""
@@ -122,6 +126,13 @@ class Relay:
                     self._waiting = (packets, expect, launch)
                     self.pool.wait(self, self.key, session.state)
                 return
+        if traits & _OF_IDS:
+            if traits & Trait.KILL and killing.run_kill(self, packets):
+                return
+            if traits & Trait.CONNECTION_ID and launch is None:
+                packets = killing.name_client(self, packets)
+            self.run(packets, expect, traits & ~_OF_IDS, after_ok, launch)
+            return
         self.begin(self._run_slowly(packets, expect, traits, launch))
 
     def granted(self, connection: DatabaseConnection) -> None:
@@ -191,7 +202,11 @@ class Relay:
                 return
             packets = told
         if self.connection is None:
-            await self.borrow(clean=clean or bool(new and traits & Trait.DIAGNOSTICS))
+            self._borrowing = True
+            try:
+                await self.borrow(clean=clean or bool(new and traits & Trait.DIAGNOSTICS))
+            finally:
+                self._borrowing = False
         connection = self.connection
         assert connection is not None
         moved = session.insert_id_moved
@@ -359,6 +374,20 @@ class Relay:
         self.client.send_error(err, self._sequence)
         self.settle()
 
+    def answer(self, err: Err | None) -> None:
+        """End the command with an answer of the proxy's own, None for OK."""
+        self._work = None
+        if err is not None:
+            self.session.row_count = -1
+            self.client.send_error(err)
+        else:
+            self.session.row_count = 0
+            self.client.send_ok()
+        if self.session.pins & PinReason.KILL and self.connection is not None:
+            self.settle()
+        else:
+            self._done()
+
     def give_up_quietly(self, broken: bool) -> None:
         """End a command that has no answer and could not be carried out; `broken`: neither is its connection known."""
         self._work = None
@@ -445,6 +474,8 @@ class Relay:
         session = self.session
         connection = self.connection
         assert connection is not None
+        if session.pins & PinReason.KILL and not connection.targeted:
+            session.pins &= ~PinReason.KILL
         # A connection that is kept for good answers for itself, once it has the session's own LAST_INSERT_ID().
         if not session.lasting_pins or (session.insert_id_moved and not session.insert_id_here):
             questions = questions_of(session)
@@ -671,8 +702,49 @@ class Relay:
         self.client.send_error(errors.LOST, reply.next_sequence)
         self._done()
 
-    def client_lost(self) -> None:
-        """The client is gone, or becomes another user: leave nothing of it behind."""
+    def interrupt(self) -> DatabaseConnection | None:
+        """End a command that waits for a connection; give the connection of one that only the server can end.
+
+        None also where nothing is under way, or where the client's command has not been sent yet: a KILL QUERY that
+        comes a moment before its statement has no effect on a server either.
+        """
+        if self._waiting is not None:
+            self.pool.forget(self)
+            self.refused(errors.INTERRUPTED)
+        elif self._borrowing:
+            work, self._work = self._work, None
+            assert work is not None
+            work.cancel()
+            connection, self.connection = self.connection, None
+            if connection is not None:
+                self.pool.discard(connection)
+            self._refuse(errors.INTERRUPTED)
+        elif self.busy and self._work is None:
+            return self.connection
+        return None
+
+    def keep(self, connection: DatabaseConnection) -> None:
+        """Keep the connection until `release`: a KILL QUERY for it is on its way, and must not hit another session."""
+        connection.targeted += 1
+        self.session.pins |= PinReason.KILL
+        self._logged_pins |= PinReason.KILL
+
+    def release(self, connection: DatabaseConnection) -> None:
+        """End one `keep`. A command that is under way ends it with its reply."""
+        connection.targeted -= 1
+        if not connection.targeted and self.connection is connection and not self.busy:
+            self.busy = True
+            self.settle()
+
+    def lost_meanwhile(self) -> None:
+        """The held connection broke while the proxy did something else for the client: tell with the next command."""
+        self._lost = errors.SESSION_LOST
+
+    def client_lost(self, *, kill: bool = False) -> None:
+        """The client is gone, or becomes another user: leave nothing of it behind.
+
+        `kill`: nobody wants the statement that may be under way, so the server is told to stop it.
+        """
         work, self._work = self._work, None
         connection, self.connection = self.connection, None
         if work is not None:
@@ -687,7 +759,10 @@ class Relay:
             connection.read_again()
         if self.busy and not self._settling:
             # In mid-reply, or while its state was being changed: nothing is known of it.
-            self.pool.discard(connection)
+            if kill and work is None:
+                self.pool.abandon(connection)
+            else:
+                self.pool.discard(connection)
         else:
             self.pool.recycle(connection)
 

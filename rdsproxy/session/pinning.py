@@ -32,6 +32,7 @@ class PinReason(IntEnum):
     CURSOR = 32768
     LONG_DATA = 65536
     VARIABLE_VALUE = 131072
+    KILL = 262144
 
 
 UNREAD_VARIABLES: Final = 1 << 30
@@ -65,6 +66,7 @@ _TEXTS: Final = {
     PinReason.LONG_DATA: "a prepared statement was sent a part of its parameters (COM_STMT_SEND_LONG_DATA)",
     PinReason.VARIABLE_VALUE: "a user variable has a value that cannot be written back: more than 16 KiB, or of a type "
     "or character set that no literal has for certain",
+    PinReason.KILL: "a KILL QUERY for it is on its way to the server",
 }
 
 _OF_TRAIT: Final = (

@@ -154,6 +154,11 @@ class States:
             }
         return self.intern(schema, multi_statements, variables)
 
+    def character_set_client(self, state: State) -> bytes:
+        """Give the character set in which the server reads the statements of a session in `state`."""
+        name = CHARACTER_SET_CLIENT
+        return (state.variables.get(name) or self.baseline.get(name, b"")).lower()
+
     def after_reset(self, state: State, opening: State) -> State:
         """Give what COM_RESET_CONNECTION makes of `state`, in a session that began as `opening`.
 

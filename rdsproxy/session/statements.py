@@ -52,6 +52,10 @@ class Trait(IntFlag):
     """May set user variables."""
     STORED = 16384
     """May run a stored function or a trigger. Told by lexers that are `watching` only."""
+    CONNECTION_ID = 32768
+    """Reads CONNECTION_ID() or @@pseudo_thread_id: the client knows itself by the proxy's id."""
+    KILL = 65536
+    """KILL, alone or before other statements."""
 
 
 # A statement without traits begins with none of the first words, and has none of the second in it. Letter case has
@@ -60,7 +64,7 @@ class Trait(IntFlag):
 _OPENER: Final = re.compile(
     rb"(?:[\s(]|/\*(?!M?!).*?\*/|#[^\n]*|--(?=[\x00-\x20])[^\n]*)*"
     rb"(?:SET|USE|LOAD|ANALYZE|IF|CASE|LOOP|WHILE|REPEAT|FOR|CALL|EXECUTE|HANDLER|XA|BEGIN\s+NOT|FLUSH|LOCK|BACKUP"
-    rb"|UNLOCK|SHOW|GET|\w+\s*:|/\*)",
+    rb"|UNLOCK|SHOW|GET|KILL|\w+\s*:|/\*)",
     re.DOTALL,
 )
 _SUSPECTS: Final = (
@@ -79,6 +83,7 @@ _SUSPECTS: Final = (
     b"RETURNING",
     b"ROW_COUNT",
     b"FOUND_ROWS",
+    b"CONNECTION_ID",
 )
 
 
@@ -130,6 +135,8 @@ def _patterns(start: bytes) -> tuple[tuple[Trait, re.Pattern[bytes]], ...]:
         (Trait.SETS, re.compile(rb"^(?:\s*SET\b(?!\s+STATEMENT\b)[^;]*(?:;|$))+\s*$")),
         (Trait.UNLOCKS, re.compile(rb"^\s*UNLOCK\s+TABLES?\s*;?\s*$")),
         (Trait.USES, re.compile(rb"^\s*USE\b[^;]*;?\s*$")),
+        (Trait.CONNECTION_ID, re.compile(rb"\bCONNECTION_ID[\s`\"]*\(|\bPSEUDO_THREAD_ID\b")),
+        (Trait.KILL, re.compile(rb"^\s*KILL\b")),
     )
 
 
@@ -191,6 +198,8 @@ class Lexer:
         self, *, ansi_quotes: bool = False, escapes: bool = True, plain: bool = False, watching: bool = False
     ) -> None:
         self._known: dict[bytes, Trait] = {}
+        self.ansi_quotes = ansi_quotes
+        self.escapes = escapes
         self._plain = plain
         self._watching = watching
         self._identifiers = b"`\"" if ansi_quotes else b"`"

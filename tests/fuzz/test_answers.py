@@ -142,6 +142,8 @@ def test_a_reply_with_something_behind_it_reaches_the_client_and_ends_the_connec
 class Client:
     """A client as its relay sees it; answers are kept in order."""
 
+    id = 1
+
     def __init__(self) -> None:
         self.log: Any = structlog.get_logger()
         self.got: list[object] = []
@@ -157,6 +159,14 @@ class Client:
     def send_ok(self, eof: bool = False) -> None:
         """Keep an OK of the proxy's."""
         self.got.append("ok")
+
+    def sibling(self, number: int) -> Relay | None:
+        """There are no others."""
+        return None
+
+    def cut(self, err: Err | None = None) -> None:
+        """Not for this client."""
+        raise AssertionError
 
     def ready(self) -> None:
         """Keep the end of a command."""

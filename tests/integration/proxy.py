@@ -44,6 +44,9 @@ NATIVE = Account("through_native", "Native-Password-7", "MYSQL_NATIVE_PASSWORD")
 SHA2 = Account("through_sha2", "Sha2-Passwörd-8", "MYSQL_CACHING_SHA2_PASSWORD")
 ACCOUNTS = (NATIVE, SHA2)
 
+# Beside a function that gives ids of the server's, CONNECTION_ID() is not replaced by the client's own.
+BACKEND_ID = "IFNULL(IS_USED_LOCK('nobody'), CONNECTION_ID())"
+
 # These never may stand in a log: what is wrong in the proxy, and what is none of the log's business.
 FORBIDDEN = ("Traceback", "Unhandled", '"exception"', "Internal error", "SELECT ", "INSERT ", "UPDATE ", "SET @")
 
@@ -284,7 +287,7 @@ def in_transaction(connection: Connection) -> bool:
 
 def backend(connection: Connection) -> int:
     """Give the server's own id of the connection that runs this."""
-    number: int = one(connection, "SELECT CONNECTION_ID()")
+    number: int = one(connection, f"SELECT {BACKEND_ID}")
     return number
 
 

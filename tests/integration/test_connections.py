@@ -18,7 +18,7 @@ import pytest
 from rdsproxy.protocol.framing import frame
 from tests.integration.network import Forwarder, until, wait_until_read, wait_until_stuck
 from tests.integration.packets import Packets, error_code
-from tests.integration.proxy import NATIVE, SHA2, Account, Proxy, one, refused, rows, run
+from tests.integration.proxy import BACKEND_ID, NATIVE, SHA2, Account, Proxy, one, refused, rows, run
 from tests.integration.targets import TargetProxy, behind
 from tests.servers import DatabaseServer, MariaDB
 
@@ -45,7 +45,7 @@ def asleep(proxy: Proxy) -> Iterator[None]:
 
 def backend(connection: Connection) -> int:
     """Give the server's own id of the connection that runs this."""
-    number: int = one(connection, "SELECT CONNECTION_ID()")
+    number: int = one(connection, f"SELECT {BACKEND_ID}")
     return number
 
 

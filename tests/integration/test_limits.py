@@ -168,7 +168,6 @@ REFUSED = {
     "refresh": b"\x07\x01",
     "shutdown": b"\x08",
     "connect": b"\x0b",
-    "process kill": b"\x0c\x01\0\0\0",
     "debug": b"\x0d",
     "time": b"\x0f",
     "delayed insert": b"\x10",

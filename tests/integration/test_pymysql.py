@@ -166,9 +166,10 @@ def test_a_large_value_both_ways(proxy: Proxy, tls: bool) -> None:
 def test_ping_and_kill(proxy: Proxy, tls: bool) -> None:
     with proxy.connect(tls=tls) as session:
         session.ping(reconnect=False)
-        # The id is the proxy's own: no connection of the server has it.
-        with refused(1094):
-            session.kill(session.thread_id())
+        with proxy.connect(tls=tls) as other:
+            session.kill(other.thread_id())
+            with pytest.raises(pymysql.OperationalError):
+                run(other, "SELECT 1")
         assert one(session, "SELECT 1") == 1
 
 

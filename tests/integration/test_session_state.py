@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pytest
 
-from tests.integration.proxy import NATIVE, SHA2, Proxy, connect, one, rows, run
+from tests.integration.proxy import NATIVE, SHA2, Proxy, backend, connect, one, rows, run
 
 if TYPE_CHECKING:
     from tests.integration.proxy import Connection
@@ -121,7 +121,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> dict[str, str | No
 
 def test_sessions_share_the_connection(narrow: Proxy) -> None:
     with narrow.connect() as first, narrow.connect(charset="latin1") as second, narrow.connect(database=None) as third:
-        ids = {one(session, "SELECT CONNECTION_ID()") for session in (first, second, third, first)}
+        ids = {backend(session) for session in (first, second, third, first)}
         assert len(ids) == 1
         assert ids <= set(narrow.backends())
         assert len({session.thread_id() for session in (first, second, third)}) == 3

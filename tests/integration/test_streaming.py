@@ -16,7 +16,7 @@ from pymysql.cursors import SSCursor
 from rdsproxy.protocol.framing import frame
 from tests.integration.network import until, wait_until_stuck
 from tests.integration.packets import DEPRECATE_EOF, Packets, is_last
-from tests.integration.proxy import NATIVE, Proxy, one, rows, run
+from tests.integration.proxy import BACKEND_ID, NATIVE, Proxy, one, rows, run
 from tests.integration.targets import TargetProxy
 from tests.servers import Certificates, DatabaseServer
 
@@ -131,7 +131,7 @@ def test_a_client_that_leaves_in_the_middle(plain: Proxy, server: DatabaseServer
         ((number,),) = [[process.id] for process in server.processlist(NATIVE.name) if "REPEAT" in (process.info or "")]
     with plain.connect() as session:
         for value in range(10):
-            ((given, connection),) = rows(session, "SELECT %s, CONNECTION_ID()", value)
+            ((given, connection),) = rows(session, f"SELECT %s, {BACKEND_ID}", value)
             assert given == value
             assert connection != number
     until(lambda: number not in [process.id for process in server.processlist()], "the server notices")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.network import Forwarder
 from tests.integration.packets import Packets
-from tests.integration.proxy import Account, Proxy, connect, one, refused, rows, run
+from tests.integration.proxy import BACKEND_ID, Account, Proxy, connect, one, refused, rows, run
 from tests.integration.targets import TargetProxy, behind
 from tests.servers import DatabaseServer, MariaDB, make_certificates
 
@@ -223,7 +223,7 @@ def test_the_init_query(server: DatabaseServer, folder: Path, table: str) -> Non
         "init_query": f"SET SESSION wait_timeout = 1234, sql_mode = 'ANSI'; "
         f"INSERT INTO app.{table} (value) VALUES (CONNECTION_ID())"
     }
-    asked = "SELECT @@wait_timeout, @@sql_mode LIKE '%ANSI%', CONNECTION_ID()"
+    asked = "SELECT @@wait_timeout, @@sql_mode LIKE '%ANSI%', " + BACKEND_ID
     with Proxy(server, folder, accounts=[ONE], proxy=settings) as proxy, ExitStack() as stack:
         seen = set()
         sessions = [stack.enter_context(proxy.connect(ONE)) for _ in range(4)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.proxy import Proxy, backend, look, one, refused, rows, run, vanish
+from tests.integration.proxy import BACKEND_ID, Proxy, backend, look, one, refused, rows, run, vanish
 
 if TYPE_CHECKING:
     from tests.integration.proxy import Connection
@@ -183,7 +183,7 @@ def test_others_see_none(narrow: Proxy) -> None:
     with narrow.connect() as session, narrow.connect() as other:
         run(session, "SET @a = 1, @b = 'x'")
         number = backend(session)
-        assert rows(other, "SELECT @a, @b, CONNECTION_ID()") == [(None, None, number)]
+        assert rows(other, f"SELECT @a, @b, {BACKEND_ID}") == [(None, None, number)]
     with narrow.connect() as session:
         run(session, "SET @a = 1")
         vanish(session)
