@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from rdsproxy.demo.mariadb import mariadb_program
 from tests.drivers.build import built
@@ -50,6 +51,8 @@ class Client:
     """The kinds of server that it is run against."""
     found_rows: bool = False
     """Whether it logs in with CLIENT_FOUND_ROWS."""
+    processes: int = 2
+    """How many of it run at once."""
 
 
 def need(language: str) -> None:
@@ -68,22 +71,6 @@ def python(program: str, module: str, *arguments: str) -> Callable[[], list[str]
         if find_spec(module) is None:
             raise ClientMissingError(f"Python's {module} is missing: make test installs it where it can")
         return [sys.executable, "-m", f"tests.drivers.python.{program}", *arguments]
-
-    return command
-
-
-def captured(name: str) -> Callable[[], list[str]]:
-    """Give the command line for a script of captured statements."""
-    return python("captured", "mysql.connector", name)
-
-
-def dump(what: str, client: str, program: str) -> Callable[[], list[str]]:
-    """Give the command line for a database's own programs."""
-
-    def command() -> list[str]:
-        # Debian's mysqldump is MariaDB's; MySQL's own are those that its server came with.
-        folder = install_mysql() / "bin" if client == "mysql" else Path(mariadb_program(client)).parent
-        return [*python("dump", "tests", what)(), str(folder / client), str(folder / program)]
 
     return command
 
@@ -120,7 +107,30 @@ def java() -> list[str]:
     return ["java", *quick, "-cp", f"{folder}:/usr/share/java/mariadb-java-client.jar", "Client"]
 
 
+def mapper(name: str, command: Callable[[], list[str]], *, found_rows: bool = True) -> Client:
+    """Give an object-relational mapper."""
+    return Client(name, command, found_rows=found_rows, processes=1)
+
+
+def captured(name: str, statements: str) -> Client:
+    """Give the script of captured ``statements``."""
+    return Client(name, python("captured", "mysql.connector", statements), processes=1)
+
+
+def dump(name: str, what: str, kind: Literal["mariadb", "mysql"]) -> Client:
+    """Give a database's own programs: ``what`` is dump or load."""
+
+    def command() -> list[str]:
+        # Debian's mysqldump is MariaDB's; MySQL's own are those that its server came with.
+        folder = install_mysql() / "bin" if kind == "mysql" else Path(mariadb_program(kind)).parent
+        program = "mysqldump" if kind == "mysql" else "mariadb-dump"
+        return [*python("dump", "tests", what)(), str(folder / kind), str(folder / program)]
+
+    return Client(name, command, (kind,), processes=1)
+
+
 CLIENTS = [
+    # Drivers: two processes at once.
     Client("PyMySQL", python("dbapi", "pymysql", "pymysql")),
     Client("mysqlclient", python("dbapi", "MySQLdb", "mysqlclient")),
     Client("mysql-connector-python, C", python("dbapi", "_mysql_connector", "connector-c")),
@@ -136,21 +146,20 @@ CLIENTS = [
     Client("Ruby mysql2", script("ruby", "ruby", "ruby/client.rb")),
     Client("Go go-sql-driver", go),
     Client("MariaDB Connector/J", java, found_rows=True),
-    Client("SQLAlchemy, PyMySQL", python("alchemy", "sqlalchemy", "pymysql"), found_rows=True),
-    Client("SQLAlchemy, mysqlclient", python("alchemy", "sqlalchemy", "mysqldb"), found_rows=True),
-    Client("SQLAlchemy, asyncmy", python("alchemy_asynchronous", "sqlalchemy", "asyncmy"), found_rows=True),
-    Client("Django, mysqlclient", python("django_models", "django"), found_rows=True),
-    Client("Laravel's Eloquent, PDO", script("laravel", "php", "php/laravel.php")),
-    Client("Rails' ActiveRecord, mysql2", script("rails", "ruby", "ruby/rails.rb", "text"), found_rows=True),
-    Client(
-        "Rails' ActiveRecord, mysql2, prepared", script("rails", "ruby", "ruby/rails.rb", "prepared"), found_rows=True
-    ),
-    Client("Hibernate, MySQL Connector/J, captured", captured("connector-j")),
-    Client("SHOW WARNINGS after a warning", captured("warnings")),
-    Client("Prisma, captured", captured("prisma")),
-    Client("WordPress, captured", captured("wordpress")),
-    Client("mariadb-dump --single-transaction", dump("dump", "mariadb", "mariadb-dump"), ("mariadb",)),
-    Client("mariadb, loading a dump", dump("load", "mariadb", "mariadb-dump"), ("mariadb",)),
-    Client("mysqldump --single-transaction", dump("dump", "mysql", "mysqldump"), ("mysql",)),
-    Client("mysql, loading a dump", dump("load", "mysql", "mysqldump"), ("mysql",)),
+    # What drivers carry.
+    mapper("SQLAlchemy, PyMySQL", python("alchemy", "sqlalchemy", "pymysql")),
+    mapper("SQLAlchemy, mysqlclient", python("alchemy", "sqlalchemy", "mysqldb")),
+    mapper("SQLAlchemy, asyncmy", python("alchemy_asynchronous", "sqlalchemy", "asyncmy")),
+    mapper("Django, mysqlclient", python("django_models", "django")),
+    mapper("Laravel's Eloquent, PDO", script("laravel", "php", "php/laravel.php"), found_rows=False),
+    mapper("Rails' ActiveRecord, mysql2", script("rails", "ruby", "ruby/rails.rb", "text")),
+    mapper("Rails' ActiveRecord, mysql2, prepared", script("rails", "ruby", "ruby/rails.rb", "prepared")),
+    captured("Hibernate, MySQL Connector/J, captured", "connector-j"),
+    captured("SHOW WARNINGS after a warning", "warnings"),
+    captured("Prisma, captured", "prisma"),
+    captured("WordPress, captured", "wordpress"),
+    dump("mariadb-dump --single-transaction", "dump", "mariadb"),
+    dump("mariadb, loading a dump", "load", "mariadb"),
+    dump("mysqldump --single-transaction", "dump", "mysql"),
+    dump("mysql, loading a dump", "load", "mysql"),
 ]

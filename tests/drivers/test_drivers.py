@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pymysql
@@ -24,7 +25,7 @@ ACCOUNTS = {
 }
 NOBODY = Account("nobody", "none", "MYSQL_CACHING_SHA2_PASSWORD")
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
-TABLES = ["direct_client", "plain_client", "tls_client"]
+TABLES = ["direct_client", "tls_client", "plain_client"]
 TABLE = (
     "id INT PRIMARY KEY AUTO_INCREMENT, number BIGINT, amount DECIMAL(20, 4), ratio DOUBLE, day DATE,"
     " moment DATETIME(6), text VARCHAR(200), data LONGBLOB"
@@ -88,7 +89,7 @@ def proxies(
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_client(client: Client, server: DatabaseServer, proxies: dict[bool, Proxy], certificates: Certificates) -> None:
-    """Two at once, one of them with TLS, on two connections that they and two other sessions share."""
+    """Often two at once, one of them with TLS, on two connections that they and two other sessions share."""
     if server.kind not in client.servers:
         assert documented()[client.name][server.kind] == "-"
         return
@@ -104,23 +105,24 @@ def test_client(client: Client, server: DatabaseServer, proxies: dict[bool, Prox
     account = ACCOUNTS[server.kind]
     proxy = proxies[not expected.startswith(("nothing", PASSING))]
     start = len(proxy.log)
-    with (
-        Program(command, server, account, TABLES[0], server.ca_path) as direct,
-        Program(command, proxy, account, TABLES[1], None) as plain,
-        Program(command, proxy, account, TABLES[2], certificates.ca) as tls,
-    ):
+    to = [(TABLES[1], certificates.ca), (TABLES[2], None)]
+    with ExitStack() as stack:
+        direct = stack.enter_context(Program(command, server, account, TABLES[0], server.ca_path))
+        through = [
+            stack.enter_context(Program(command, proxy, account, table, ca)) for table, ca in to[: client.processes]
+        ]
         direct.go_on(MANY)
         with Turns(proxy, account, found_rows=client.found_rows) as turns:
-            going = [plain, tls]
+            going = through
             while going := [program for program in going if program.reach_pause()]:
                 turns.turn()
                 for program in going:
                     program.go_on()
-        for program in (direct, plain, tls):
-            program.check_end()
+        direct.check_end()
         assert direct.seen
-        assert plain.seen == direct.seen
-        assert tls.seen == direct.seen
+        for program in through:
+            program.check_end()
+            assert program.seen == direct.seen
     assert pinned(proxy, start) == expected
     proxy.check_log()
 
