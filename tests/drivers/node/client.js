@@ -39,6 +39,7 @@ async function main() {
 
   show('session', await query('SELECT DATABASE(), @@character_set_client, @@collation_connection, @@autocommit, @@sql_mode'));
   await pause();
+  show('id', Number((await query('SELECT CONNECTION_ID()'))[0][0]) === connection.threadId);
   await query("SET time_zone = '+05:00'");
   await pause();
   show('time zone', await query('SELECT @@time_zone, FROM_UNIXTIME(0)'));

@@ -42,6 +42,7 @@ sub rows {
 
 show('session', rows('SELECT DATABASE(), @@character_set_client, @@collation_connection, @@autocommit, @@sql_mode'));
 pause();
+show('id', rows('SELECT CONNECTION_ID()')->[0][0] == $dbh->{"${prefix}_thread_id"} ? 1 : 0);
 $dbh->do("SET time_zone = '+05:00'");
 pause();
 show('time zone', rows('SELECT @@time_zone, FROM_UNIXTIME(0)'));

@@ -32,6 +32,7 @@ async def main() -> None:
             show("session", await run(connection, session))
             await connection.commit()
             pause()
+            show("id", await run(connection, "SELECT CONNECTION_ID()") == [(connection.thread_id(),)])
             await run(connection, "SET time_zone = '+05:00'")
         pause()
         async with pool.acquire() as connection:

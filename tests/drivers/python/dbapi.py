@@ -46,6 +46,8 @@ def end() -> None:
 
 
 show("session", run("SELECT DATABASE(), @@character_set_client, @@collation_connection, @@autocommit, @@sql_mode"))
+number = connection.connection_id if DRIVER.startswith("connector") else connection.thread_id()
+show("id", run("SELECT CONNECTION_ID()") == [[number]])
 end()
 run("SET time_zone = '+05:00'")
 end()

@@ -45,6 +45,7 @@ rows = ->(sql) { client.query(sql).to_a }
 
 show('session', rows.('SELECT DATABASE(), @@character_set_client, @@collation_connection, @@autocommit, @@sql_mode'))
 pause
+show('id', rows.('SELECT CONNECTION_ID()') == [[client.thread_id]])
 client.query("SET time_zone = '+05:00'")
 pause
 show('time zone', rows.('SELECT @@time_zone, FROM_UNIXTIME(0)'))
