@@ -82,7 +82,16 @@ class ProxyService(MultiService):
             backend_tls(mode, target.host, group.tls.ca), required=mode not in ("DISABLED", "PREFERRED")
         )
         wires = Wires(Hub.of(reactor), reactor)
-        connector = Connector(target.host, target.port, target_tls, proxy.init_query, credentials, wires, reactor)
+        connector = Connector(
+            target.host,
+            target.port,
+            target_tls,
+            proxy.init_query,
+            credentials,
+            wires,
+            reactor,
+            pin_untracked_sets="EXCLUDE_VARIABLE_SETS" not in group.session_pinning_filters,
+        )
         limits = Limits(
             group.max_connections_percent,
             group.max_connections,

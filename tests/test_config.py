@@ -173,11 +173,6 @@ def test_idle_connections_are_half_of_the_share_by_default() -> None:
         ("target_group.max_idle_connections_percent", -1, "should be greater than or equal to 0, not -1"),
         ("target_group.connection_borrow_timeout", 301, "should be less than or equal to 300, not 301"),
         ("target_group.connection_borrow_timeout", -1, "should be greater than or equal to 0, not -1"),
-        (
-            "target_group.session_pinning_filters",
-            ["EXCLUDE_VARIABLE_SETS"],
-            "this version does not have any filter yet",
-        ),
         ("target_group.session_pinning_filters", ["X"], "unknown filter"),
         (
             "target_group.tls.mode",

@@ -49,6 +49,8 @@ class Connector:
         credentials: ICredentialProvider,
         wires: Wires,
         reactor: Any,
+        *,
+        pin_untracked_sets: bool = True,
     ) -> None:
         self._wires = wires
         self._endpoint = _endpoint(reactor, host, port)
@@ -56,6 +58,7 @@ class Connector:
         self._init_query = init_query
         self._credentials = credentials
         self._reactor = reactor
+        self._pin_untracked_sets = pin_untracked_sets
         self._lexers = Lexers()
         self._facts: Facts | None = None
         self._roles: dict[PoolKey, bytes | None] = {}
@@ -100,6 +103,7 @@ class Connector:
                         facts.defaults,
                         reset_keeps_charset=facts.is_mariadb,
                         quiet_errors=facts.is_mariadb,
+                        pin_untracked_sets=self._pin_untracked_sets,
                     )
                     pool.learned(key, facts, states)
             connection.states = states

@@ -18,7 +18,7 @@ from .values import (
     Seconds,
     Secret,
     at_least_one,
-    no_filters,
+    known_filters,
     not_yet,
     refused,
     secret_path,
@@ -180,8 +180,9 @@ class TargetGroupSettings(Settings):
     max_prepared_statements: Annotated[int, Field(ge=1)] = 100
     """Prepared statements that each database connection keeps for its sessions, those unused for longest make room;
     fewer where the target's `max_prepared_stmt_count` does not allow as many on all connections."""
-    session_pinning_filters: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(no_filters)] = ()
-    """Must be empty in this version."""
+    session_pinning_filters: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(known_filters)] = ()
+    """`EXCLUDE_VARIABLE_SETS`: a SET that the database does not report does not pin. What it has set stays on the
+    database connection, for whoever uses it next."""
     tls: TargetTLSSettings = TargetTLSSettings()
     targets: Annotated[tuple[TargetSettings, ...], *at_least_one]
     topology: TopologySettings = TopologySettings()

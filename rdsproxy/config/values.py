@@ -33,11 +33,10 @@ def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-def no_filters(filters: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse session pinning filters, which RDS Proxy has."""
-    if filters:
-        known = set(filters) <= {"EXCLUDE_VARIABLE_SETS"}
-        raise refused("this version does not have any filter yet" if known else "unknown filter")
+def known_filters(filters: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse session pinning filters that RDS Proxy does not have."""
+    if not set(filters) <= {"EXCLUDE_VARIABLE_SETS"}:
+        raise refused("unknown filter")
     return filters
 
 

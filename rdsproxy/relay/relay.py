@@ -26,7 +26,7 @@ from rdsproxy.session.leaving import QUIET, Left, Question
 from rdsproxy.session.pinning import PinReason, explain
 from rdsproxy.session.questions import ASK_INSERT_ID, PROBES, questions_of
 from rdsproxy.session.session import IN_TRANSACTION, Session
-from rdsproxy.session.statements import Trait
+from rdsproxy.session.statements import ENDING, Trait
 
 # As RDS Proxy puts it.
 _TO_THE_END: Final = (
@@ -456,7 +456,7 @@ class Relay:
         session = self.session
         reply = connection.reply
         try:
-            traits = self._traits & ~Trait.UNLOCKS if reply.failed else self._traits
+            traits = self._traits & ~ENDING if reply.failed else self._traits
             session.learn(reply.status, reply.changes, traits)
         except ProtocolError as error:
             # The client has its reply, but what the session has become is not known.
@@ -487,7 +487,7 @@ class Relay:
                 self._settling = True
                 self.begin(self._ask(connection, questions))
                 return
-        if session.reasons & ~self._logged_pins:
+        if session.reasons != self._logged_pins:
             self._log_pins(connection)
         if session.holds:
             connection.state = None
@@ -542,7 +542,8 @@ class Relay:
         if self._slow_client:
             self._slow_client = False
             connection.read_again()
-        self._logged_pins = PinReason.NONE
+        if self._logged_pins:
+            self._log_pins(connection)
         self.pool.give_back(connection)
 
     def _leave(self, connection: DatabaseConnection) -> None:
@@ -556,8 +557,18 @@ class Relay:
         session.insert_id_moved = False
 
     def _log_pins(self, connection: DatabaseConnection) -> None:
-        new = self.session.reasons & ~self._logged_pins
-        self._logged_pins |= new
+        reasons = self.session.reasons
+        new, ended = reasons & ~self._logged_pins, self._logged_pins & ~reasons
+        self._logged_pins = reasons
+        if ended:
+            self.client.log.info(
+                "The client session "
+                + ("is still" if reasons else "is no longer")
+                + f" pinned to the database connection [dbConnection={connection.thread_id}]. Ended: {explain(ended)}",
+                backend=connection.thread_id,
+            )
+        if not new:
+            return
         lasting = bool(self.session.lasting_pins)
         self.client.log.info(
             f"The client session was pinned to the database connection [dbConnection={connection.thread_id}] "
@@ -610,7 +621,8 @@ class Relay:
             # Its locks are gone and its transaction is rolled back before the client hears of it.
             await self.pool.recycle(connection)
         self.session.reset()
-        self._logged_pins = PinReason.NONE
+        if connection is not None and self._logged_pins:
+            self._log_pins(connection)
         self._forget_left()
         self._work = None
         then()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from rdsproxy.session.statements import Trait
-
 
 class PinReason(IntEnum):
     """What holds a session on its connection until the session ends or is reset, unless it says otherwise.
@@ -33,6 +31,13 @@ class PinReason(IntEnum):
     LONG_DATA = 65536
     VARIABLE_VALUE = 131072
     KILL = 262144
+    TEMPORARY_TABLE = 524288
+    PREPARED_TEXT = 1048576
+    OPEN_HANDLER = 2097152
+    USER_LOCK = 4194304
+    READ_LOCK = 8388608
+    # This one does not.
+    ROLE = 16777216
 
 
 UNREAD_VARIABLES: Final = 1 << 30
@@ -44,14 +49,19 @@ PASSING: Final = (
     | PinReason.CURSOR
     | PinReason.LONG_DATA
     | PinReason.VARIABLE_VALUE
+    | PinReason.TEMPORARY_TABLE
+    | PinReason.PREPARED_TEXT
+    | PinReason.OPEN_HANDLER
+    | PinReason.USER_LOCK
+    | PinReason.READ_LOCK
     | UNREAD_VARIABLES
 )
 """Pins that end before the session does."""
 
 _TEXTS: Final = {
     PinReason.USER_VARIABLE: "a statement names a user variable by other characters than A-Z, 0-9, '_', '.' and '$'",
-    PinReason.LOCK: "a statement takes a lock that belongs to its connection",
-    PinReason.HANDLER: "a statement uses HANDLER",
+    PinReason.LOCK: "a statement takes a lock that belongs to its connection, in a way whose end cannot be told",
+    PinReason.HANDLER: "a statement uses HANDLER in a way whose end cannot be told",
     PinReason.ROUTINE: "a statement runs a procedure or a prepared text, which may change anything in the session",
     PinReason.UNTRACKED_SET: "a SET was not reported by the server's session trackers",
     PinReason.XA: "a statement belongs to an XA transaction",
@@ -67,17 +77,13 @@ _TEXTS: Final = {
     PinReason.VARIABLE_VALUE: "a user variable has a value that cannot be written back: more than 16 KiB, or of a type "
     "or character set that no literal has for certain",
     PinReason.KILL: "a KILL QUERY for it is on its way to the server",
+    PinReason.TEMPORARY_TABLE: "there is a temporary table",
+    PinReason.PREPARED_TEXT: "a text was prepared (PREPARE)",
+    PinReason.OPEN_HANDLER: "a HANDLER is open",
+    PinReason.USER_LOCK: "a lock is held (GET_LOCK)",
+    PinReason.READ_LOCK: "tables are locked by FLUSH TABLES",
+    PinReason.ROLE: "SET ROLE and SET RESOURCE GROUP are not reported by the server's session trackers",
 }
-
-_OF_TRAIT: Final = (
-    (Trait.LOCK, PinReason.LOCK),
-    (Trait.HANDLER, PinReason.HANDLER),
-    (Trait.ROUTINE, PinReason.ROUTINE),
-    (Trait.UNTRACKED_SET, PinReason.UNTRACKED_SET),
-    (Trait.XA, PinReason.XA),
-    (Trait.SEQUENCE, PinReason.SEQUENCE),
-    (Trait.COUNTS_ROWS, PinReason.COUNTED_ROWS),
-)
 
 VOLATILE: Final = frozenset(
     (
@@ -107,15 +113,6 @@ TRACKERS: Final = frozenset(
         b"session_track_transaction_info",
     )
 )
-
-
-def of_traits(traits: Trait) -> int:
-    """Give the pins that a statement of these traits causes, by its text alone."""
-    pins = 0
-    for trait, reason in _OF_TRAIT:
-        if traits & trait:
-            pins |= reason
-    return pins
 
 
 def explain(pins: int) -> str:

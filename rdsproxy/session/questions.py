@@ -6,6 +6,7 @@ from typing import Final
 
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.results import Column, Result, Row, number
+from rdsproxy.session.holdings import ask_locks
 from rdsproxy.session.leaving import SHOW_WARNINGS, Question
 from rdsproxy.session.pinning import PinReason
 from rdsproxy.session.session import Session
@@ -52,7 +53,9 @@ def questions_of(session: Session) -> list[Question]:
 
         sql = b"SELECT " + b", ".join(b"@@SESSION." + name for name in names) + b" LIMIT 1"
         questions.append((commands.query(sql), told_variables))
-    if session.must_read:
+    if session.must_prove_locks:
+        questions.append(_locks(session))
+    elif session.must_read:
         questions += _user_variables(session)
     elif session.insert_id_moved and session.holds and not session.insert_id_here:
         questions.append((ASK_INSERT_ID, lambda result: told_insert_id(result.row(1))))
@@ -60,6 +63,16 @@ def questions_of(session: Session) -> list[Question]:
         # The others end them.
         questions.insert(0, (SHOW_WARNINGS, session.told_warnings))
     return questions
+
+
+def _locks(session: Session) -> Question:
+    names = sorted(session.holdings.of(PinReason.USER_LOCK))
+
+    def told_locks(result: Result) -> None:
+        row = result.row(len(names))
+        session.answered_locks(frozenset(name for name, held in zip(names, row, strict=True) if held == b"0"))
+
+    return ask_locks(names), told_locks
 
 
 def _user_variables(session: Session) -> list[Question]:

@@ -10,19 +10,24 @@ from collections.abc import Mapping
 from typing import Final
 
 from rdsproxy.protocol import capabilities as cap
-from rdsproxy.protocol import commands, responses
+from rdsproxy.protocol import commands
 from rdsproxy.protocol.framing import HEADER_SIZE
 from rdsproxy.protocol.reply import Reply
 from rdsproxy.protocol.results import Column, Result, Row
 from rdsproxy.session import user_variables
-from rdsproxy.session.pinning import PASSING, TRACKERS, UNREAD_VARIABLES, VOLATILE, PinReason, of_traits
+from rdsproxy.session.causes import of_traits
+from rdsproxy.session.holdings import SOME_TABLE, UNLOCK_TABLES, Deed, Holdings
+from rdsproxy.session.pinning import PASSING, TRACKERS, UNREAD_VARIABLES, VOLATILE, PinReason
 from rdsproxy.session.prepared import Statements, statement_id
 from rdsproxy.session.state import CHARACTER_SET_CONNECTION, COLLATION_CONNECTION, State, States
 from rdsproxy.session.statements import Trait
+from rdsproxy.session.trackers import told_by
 
 IN_TRANSACTION: Final = cap.SERVER_STATUS_IN_TRANS | cap.SERVER_STATUS_IN_TRANS_READONLY
 _SWITCH: Final = {b"0": b"OFF", b"1": b"ON"}
 LAST_INSERT_ID: Final = b"last_insert_id"
+_ENDING: Final = Trait.HOLDS | Trait.LOCK | Trait.HANDLER
+_IN_DOUBT: Final[int] = PinReason.LOCK | PinReason.HANDLER
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
 
@@ -31,12 +36,14 @@ class Session:
 
     __slots__ = (
         "_assigning",
+        "_deed",
         "_only_assigning",
         "_pins_to_come",
         "captured",
         "cursors",
         "doubtful",
         "found_rows",
+        "holdings",
         "insert_id",
         "insert_id_here",
         "insert_id_moved",
@@ -52,6 +59,7 @@ class Session:
         "status",
         "unprobed",
         "unproved",
+        "unproven_locks",
         "unread",
         "unwritable",
         "warnings",
@@ -97,7 +105,11 @@ class Session:
         """User variables that hold the session on its connection by their values."""
         self.unproved: dict[bytes, bytes] = {}
         """DOUBLEs of which is asked whether their SQL has just the same value."""
+        self.holdings = Holdings()
+        self.unproven_locks = False
+        """A statement may have released a lock, or not got one: ask for those that are held."""
         self._assigning: frozenset[bytes] = _NO_NAMES
+        self._deed: Deed | None = None
         self._only_assigning = False
         self._pins_to_come = 0
 
@@ -120,8 +132,15 @@ class Session:
         no tracker told (user variables, warnings, locks) stays theirs.
         """
         self._pins_to_come = of_traits(traits)
+        if not self.states.pin_untracked_sets:
+            self._pins_to_come &= ~PinReason.UNTRACKED_SET
         self._assigning = _NO_NAMES
         self._only_assigning = False
+        self._deed = None
+        if text is not None and traits & _ENDING:
+            self._deed = self.state.lexer.deed(text, self.state.schema)
+            if self._deed is not None:
+                self._pins_to_come &= ~_IN_DOUBT
         unset: frozenset[bytes] = _NO_NAMES
         if traits & Trait.USER_VARIABLE:
             mentions = None if text is None else self.state.lexer.mentions(text)
@@ -133,7 +152,8 @@ class Session:
                 self._only_assigning = mentions.nothing_else
         if traits & Trait.STORED:
             self._assigning |= self.state.user_variables.keys()
-        return bool(unset or self._pins_to_come & ~PASSING)
+        begins_clean = bool(traits & (Trait.LOCK | Trait.HANDLER))
+        return bool(unset or begins_clean or self._pins_to_come & ~PASSING)
 
     def sent(self, traits: Trait) -> None:
         """Note that the statement which was foreseen is about to be sent on the held connection."""
@@ -143,6 +163,12 @@ class Session:
             if self._assigning:
                 self.unread |= self._assigning
                 self.pins |= UNREAD_VARIABLES
+            if self._deed is SOME_TABLE:
+                self._do(SOME_TABLE)  # whether the statement succeeds or not: it may be one of several
+            if traits & Trait.HOLDS and self._deed is None and self.holdings.of(PinReason.TEMPORARY_TABLE):
+                self.pins |= PinReason.STATE_CHANGE  # it may have another name from here on
+            if traits & (Trait.RELEASES | Trait.LOCK):
+                self.unproven_locks = True
             if traits & (Trait.INSERT_ID | Trait.ROUTINE):
                 self.insert_id_moved = True
 
@@ -169,37 +195,48 @@ class Session:
     def learn(self, status: int, changes: list[bytes] | None, traits: Trait) -> None:
         """Take what the reply to a statement told. Raises ProtocolError for a broken tracker block."""
         self.status = status
-        if traits & Trait.UNLOCKS:
-            self.pins &= ~PinReason.LOCKED_TABLES
+        if traits:
+            if traits & Trait.UNLOCKS:
+                self.pins &= ~PinReason.LOCKED_TABLES
+                self._do(UNLOCK_TABLES)
+            if self._deed is not None and traits & _ENDING:
+                self._do(self._deed)
         for block in changes or ():
             self._learn_block(block, traits)
 
+    def _do(self, deed: Deed) -> None:
+        if deed.kind:
+            self._pin(deed.kind, self.holdings.do(deed))
+
+    @property
+    def must_prove_locks(self) -> bool:
+        """Nothing holds the session on its connection but locks, of which the server knows whether it has them."""
+        return (
+            self.unproven_locks
+            and bool(self.pins & PinReason.USER_LOCK)
+            and not self.pins & ~(PinReason.USER_LOCK | UNREAD_VARIABLES | PinReason.VARIABLE_VALUE)
+            and not self.status & IN_TRANSACTION
+        )
+
+    def answered_locks(self, gone: frozenset[bytes]) -> None:
+        """Take which locks the session does not have."""
+        self.unproven_locks = False
+        self._do(Deed(PinReason.USER_LOCK, False, gone))
+
     def _learn_block(self, block: bytes, traits: Trait) -> None:
         """Take the trackers of one OK."""
-        variables: dict[bytes, bytes] = {}
-        schema = None
-        state_change = False
-        for kind, name, value in responses.parse_changes(block):
-            if kind == responses.TRACK_VARIABLE:
-                variables[name] = value
-            elif kind == responses.TRACK_SCHEMA:
-                schema = value
-            elif kind == responses.TRACK_STATE_CHANGE:
-                state_change = True
-            elif kind == responses.TRACK_TRANSACTION_STATE:
-                # Nothing but L and T can be relied on: MySQL takes its L away after TRUNCATE, ALTER and ANALYZE, which
-                # leave the tables locked. An explicit transaction (T) does unlock them.
-                if value.endswith(b"L"):
-                    self.pins |= PinReason.LOCKED_TABLES
-                elif value.startswith(b"T"):
-                    self.pins &= ~PinReason.LOCKED_TABLES
-            elif kind == responses.TRACK_CHARACTERISTICS:
-                # Outside of a transaction they wait for the next one to begin.
-                self._pin(PinReason.NEXT_TRANSACTION, bool(value) and not self.status & IN_TRANSACTION)
+        told = told_by(block)
+        if told.locked is not None:
+            self._pin(PinReason.LOCKED_TABLES, told.locked)
+        if told.characteristics is not None:
+            # Outside of a transaction they wait for the next one to begin.
+            self._pin(PinReason.NEXT_TRANSACTION, told.characteristics and not self.status & IN_TRANSACTION)
+        variables, schema = dict(told.variables), told.schema
         # SET and USE report a change of state along with what they changed. Anything else that does may have changed
         # more than it told: a function, a routine of another schema (which shows as that schema left unchanged).
-        if state_change and not (
-            (traits & Trait.SETS and (variables or self._only_assigning))
+        if told.state_change and not (
+            (traits & Trait.SETS and (variables or self._only_assigning or not self.states.pin_untracked_sets))
+            or (traits & Trait.HOLDS and self._deed is not None and self._deed.told)
             or (traits & Trait.USES and schema is not None and not variables)
         ):
             self.pins |= PinReason.STATE_CHANGE
@@ -329,12 +366,14 @@ class Session:
         self.statements.clear()
         self.cursors.clear()
         self.long_data.clear()
-        self._forget_user_variables()
+        self._forget_what_is_held()
 
-    def _forget_user_variables(self) -> None:
+    def _forget_what_is_held(self) -> None:
         self.unread.clear()
         self.unwritable.clear()
         self.unproved.clear()
+        self.holdings.clear()
+        self.unproven_locks = False
 
     def lost(self) -> None:
         """The held connection is gone, and what cannot be written back with it."""
@@ -345,4 +384,4 @@ class Session:
         self.doubtful.clear()
         self.cursors.clear()
         self.long_data.clear()
-        self._forget_user_variables()
+        self._forget_what_is_held()

@@ -83,6 +83,7 @@ class States:
     `defaults`: the server's default character sets. `reset_keeps_charset`: COM_RESET_CONNECTION brings back those of
     the handshake, as on MariaDB, in place of the defaults, as on MySQL. `quiet_errors`: what the trackers saw of a
     statement that failed is not told with the next reply, as on MariaDB.
+    `pin_untracked_sets`: a SET that no tracker reports holds the session on its connection.
     `collations`: by the id that a client's handshake carries.
     """
 
@@ -95,11 +96,13 @@ class States:
         *,
         reset_keeps_charset: bool = False,
         quiet_errors: bool = False,
+        pin_untracked_sets: bool = True,
     ) -> None:
         self.baseline = baseline
         self.defaults = defaults
         self.reset_keeps_charset = reset_keeps_charset
         self.quiet_errors = quiet_errors
+        self.pin_untracked_sets = pin_untracked_sets
         self._collations = collations
         self._lexers = lexers
         self._known: WeakValueDictionary[Hashable, State] = WeakValueDictionary()

@@ -15,6 +15,7 @@ from enum import IntFlag
 from typing import Final
 
 from rdsproxy.session.functions import only_native
+from rdsproxy.session.holdings import Deed, deed_of, odd_deed_of
 from rdsproxy.session.user_variables import Mentions, mentions
 
 
@@ -31,7 +32,7 @@ class Trait(IntFlag):
     ROUTINE = 8
     """CALL, EXECUTE or a compound statement: may do anything."""
     UNTRACKED_SET = 16
-    """SET ROLE, SET RESOURCE GROUP, SET PROFILING; SET @@name, which MariaDB does not report without a scope."""
+    """SET PROFILING; SET @@name, which MariaDB does not report without a scope."""
     XA = 32
     """A distributed transaction."""
     SEQUENCE = 64
@@ -56,7 +57,16 @@ class Trait(IntFlag):
     """Reads CONNECTION_ID() or @@pseudo_thread_id: the client knows itself by the proxy's id."""
     KILL = 65536
     """KILL, alone or before other statements."""
+    HOLDS = 131072
+    """May begin or end what `holdings` knows: temporary tables, prepared texts, handlers."""
+    RELEASES = 262144
+    """May release a lock of GET_LOCK's."""
+    ROLE = 524288
+    """SET ROLE, SET RESOURCE GROUP."""
 
+
+ENDING: Final = Trait.UNLOCKS | Trait.HOLDS | Trait.LOCK | Trait.HANDLER
+"""Those of statements that begin or end something, if they succeed."""
 
 # A statement without traits begins with none of the first words, and has none of the second in it. Letter case has
 # been folded.
@@ -64,7 +74,7 @@ class Trait(IntFlag):
 _OPENER: Final = re.compile(
     rb"(?:[\s(]|/\*(?!M?!).*?\*/|#[^\n]*|--(?=[\x00-\x20])[^\n]*)*"
     rb"(?:SET|USE|LOAD|ANALYZE|IF|CASE|LOOP|WHILE|REPEAT|FOR|CALL|EXECUTE|HANDLER|XA|BEGIN\s+NOT|FLUSH|LOCK|BACKUP"
-    rb"|UNLOCK|SHOW|GET|KILL|\w+\s*:|/\*)",
+    rb"|UNLOCK|SHOW|GET|KILL|CREATE|DROP|PREPARE|DEALLOCATE|ALTER|RENAME|\w+\s*:|/\*)",
     re.DOTALL,
 )
 _SUSPECTS: Final = (
@@ -73,6 +83,7 @@ _SUSPECTS: Final = (
     b"/*!",
     b"/*M!",
     b"GET_LOCK",
+    b"RELEASE_",
     b"SERVICE_GET_",
     b"NEXT",
     b"PREVIOUS",
@@ -111,11 +122,20 @@ def _patterns(start: bytes) -> tuple[tuple[Trait, re.Pattern[bytes]], ...]:
         (
             Trait.UNTRACKED_SET,
             re.compile(
-                rb"\bSET\s+(?:(?:SESSION|LOCAL)\s+)?(?:ROLE|RESOURCE)\b|\bPROFILING\b"
-                rb"|\bSET\b.*@@(?!\s*(?:SESSION|LOCAL|GLOBAL|PERSIST|PERSIST_ONLY)\s*\.)[^\s=:,;]+\s*:?=",
+                rb"\bPROFILING\b|\bSET\b.*@@(?!\s*(?:SESSION|LOCAL|GLOBAL|PERSIST|PERSIST_ONLY)\s*\.)[^\s=:,;]+\s*:?=",
                 re.DOTALL,
             ),
         ),
+        (Trait.ROLE, re.compile(rb"\bSET\s+(?:(?:SESSION|LOCAL)\s+)?(?:ROLE|RESOURCE)\b")),
+        (
+            Trait.HOLDS,
+            re.compile(
+                statement
+                + rb"(?:CREATE\b[^;]*\bTEMPORARY|DROP\s+(?:TEMPORARY\s+)?TABLES?|(?:DROP\s+)?PREPARE|DEALLOCATE|HANDLER"
+                rb"|ALTER|RENAME)\b"
+            ),
+        ),
+        (Trait.RELEASES, re.compile(rb"\bRELEASE_(?:ALL_)?LOCKS?\b")),
         (Trait.XA, re.compile(start + rb"XA\b")),
         (Trait.SEQUENCE, re.compile(rb"\b(?:NEXTVAL|LASTVAL|SETVAL)\b|\b(?:NEXT|PREVIOUS)\s+VALUE\s+FOR\b")),
         (
@@ -230,6 +250,12 @@ class Lexer:
             return None
         names = sure.names | doubtful.names
         return Mentions(names, frozenset(), names, nothing_else=False)
+
+    def deed(self, sql: bytes, schema: bytes) -> Deed | None:
+        """Give what `sql` begins or ends on its connection; None if that cannot be told."""
+        if self._plain or _DOUBTS.search(sql.translate(_FOLD)):
+            return odd_deed_of(sql)
+        return deed_of(self._not_code.sub(self._blank, sql), sql, schema)
 
     def _look(self, shape: bytes) -> Trait:
         if self._watching:

@@ -245,8 +245,8 @@ def numbers_table(server: DatabaseServer, table: str) -> None:
 
 def pins(proxy: Proxy, since: int) -> list[str]:
     """Give the reasons of the pins in the log, of which there is one at least."""
-    proxy.wait_for_log(lambda line: "pinned" in line["event"], after=since)
-    return [line["event"].partition("Reason: ")[2] for line in proxy.log[since:] if "pinned" in line["event"]]
+    proxy.wait_for_log(lambda line: "was pinned" in line["event"], after=since)
+    return [line["event"].partition("Reason: ")[2] for line in proxy.log[since:] if "was pinned" in line["event"]]
 
 
 CURSOR = "a prepared statement has an open cursor"

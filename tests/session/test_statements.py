@@ -42,6 +42,9 @@ TABLE = [
     (b"FLUSH STATUS", NONE),
     (b"LOCK INSTANCE FOR BACKUP", Trait.LOCK),
     (b"BACKUP STAGE START", Trait.LOCK),
+    (b"DO RELEASE_LOCK('a')", Trait.RELEASES),
+    (b"CREATE TEMPORARY TABLE a (b INT)", Trait.HOLDS),
+    (b"SELECT 1; PREPARE s FROM 'SELECT 1'", Trait.HOLDS),
     # Routines, compound statements.
     (b"CALL p()", Trait.ROUTINE),
     (b"-- c\nCALL p()", Trait.ROUTINE),
@@ -53,7 +56,7 @@ TABLE = [
     (b"l: LOOP LEAVE l; END LOOP", Trait.ROUTINE),
     (b"SET STATEMENT max_statement_time=1 FOR CALL p()", Trait.ROUTINE),
     # Others that belong to their connection.
-    (b"HANDLER t OPEN", Trait.HANDLER),
+    (b"HANDLER t OPEN", Trait.HANDLER | Trait.HOLDS),
     (b"XA START 'a'", Trait.XA),
     (b"SELECT NEXTVAL(s)", Trait.SEQUENCE),
     (b"SELECT NEXT VALUE FOR s", Trait.SEQUENCE),
@@ -79,7 +82,7 @@ TABLE = [
     (b"SET NAMES utf8; SELECT 1", NONE),
     (b"SET @x=1, sql_mode=''", Trait.SETS | Trait.USER_VARIABLE | Trait.ASSIGNS),
     (b"SET STATEMENT max_statement_time=1 FOR SELECT 1", NONE),
-    (b"SET ROLE r", Trait.SETS | Trait.UNTRACKED_SET),
+    (b"SET ROLE r", Trait.SETS | Trait.ROLE),
     (b"SET sql_mode = f()", NONE),
     (b"USE app", Trait.USES),
     (b"USE app; SELECT 1", NONE),

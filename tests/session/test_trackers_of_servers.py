@@ -124,14 +124,16 @@ def test_use_is_learned(watched: Watched) -> None:
     ("sql", "pins"),
     [
         ("SET @é=1", PinReason.USER_VARIABLE),
-        ("CREATE TEMPORARY TABLE w (a INT)", PinReason.STATE_CHANGE),
-        ("PREPARE p FROM 'SELECT 1'", PinReason.STATE_CHANGE),
+        ("CREATE TEMPORARY TABLE w (a INT)", PinReason.TEMPORARY_TABLE),
+        ("CREATE TEMPORARY TABLE w SELECT 1 AS a", PinReason.TEMPORARY_TABLE),
+        ("PREPARE p FROM 'SELECT 1'", PinReason.PREPARED_TEXT),
         ("CALL harmful()", PinReason.ROUTINE),
-        ("SELECT GET_LOCK('watched', 0)", PinReason.LOCK),
+        ("SELECT GET_LOCK('watched', 0)", PinReason.USER_LOCK),
+        ("SELECT 1, GET_LOCK('watched', 0)", PinReason.LOCK),
         ("SET timestamp=1234567890", PinReason.VOLATILE_VARIABLE),
         ("SET timestamp=DEFAULT", PinReason.VOLATILE_VARIABLE),  # reported with the value of before
         ("SET session_track_schema=0", PinReason.TRACKERS_OFF),
-        ("SET ROLE NONE", PinReason.UNTRACKED_SET),
+        ("SET ROLE NONE", PinReason.ROLE),
     ],
 )
 def test_what_pins(watched: Watched, sql: str, pins: PinReason) -> None:
