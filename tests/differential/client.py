@@ -32,6 +32,7 @@ class Rows:
     columns: tuple[bytes, ...]
     rows: tuple[bytes, ...]
     end: Ok | Err
+    binary: bool
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Session:
         self._eof = not self._capabilities & cap.CLIENT_DEPRECATE_EOF
         self._statements: dict[int, _Statement] = {}
         self._sequence = 0
+        self._binary = False
         self._over = ""
 
     def close(self) -> None:
@@ -84,6 +86,7 @@ class Session:
         if self._over:
             return (self._over,)
         self._sequence = 1
+        self._binary = isinstance(command, commands.Execute | commands.Fetch)
         try:
             return self._run(command)
         except EOFError:
@@ -102,9 +105,6 @@ class Session:
                 self._send(code, body)
                 if code == codes.RESET_CONNECTION:
                     self._statements.clear()
-                if code in (codes.PING, codes.SET_OPTION):
-                    # MySQL counts the warnings of the statement before; the proxy, which answers itself, none.
-                    return (_without_warnings(self._results()[0]),)
             case commands.ChangeUser(schema=schema):
                 return (self._change_user(schema),)
             case commands.Prepare(slot=slot, sql=sql):
@@ -132,7 +132,11 @@ class Session:
                 return ()
             case _:
                 raise NotImplementedError(command)
-        return self._results()
+        results = self._results()
+        if not isinstance(command, commands.Query):
+            # MySQL counts the warnings of the statement before. The proxy, which answers some of these, does not.
+            results = tuple(replace(one, warnings=0) if isinstance(one, Ok) else one for one in results)
+        return results
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
@@ -163,14 +167,14 @@ class Session:
             # Only what the last packet tells is compared: in this one a server shows flags that are on their way.
             eof = _end(self._packet())
             if cursor and isinstance(eof, Ok) and eof.status & cap.SERVER_STATUS_CURSOR_EXISTS:
-                return Rows(columns, (), eof)
+                return Rows(columns, (), eof, self._binary)
         return self._rows(columns)
 
     def _rows(self, columns: tuple[bytes, ...]) -> Rows:
         rows = []
         while not is_last(payload := self._packet()):
             rows.append(payload)
-        return Rows(columns, tuple(rows), self._end(payload))
+        return Rows(columns, tuple(rows), self._end(payload), self._binary)
 
     # -- prepared statements -------------------------------------------------------------------------------------------
 
@@ -249,10 +253,6 @@ class Session:
         if self._plugin == CACHING_SHA2:
             return bytes(_auth.scramble_caching_sha2(password, self._salt))
         return bytes(_auth.scramble_native_password(password, self._salt))
-
-
-def _without_warnings(result: Result) -> Result:
-    return replace(result, warnings=0) if isinstance(result, Ok) else result
 
 
 def _end(payload: bytes) -> Ok | Err:

@@ -9,7 +9,8 @@ from pathlib import Path
 from tests.differential.client import Result, Rows, Session
 from tests.differential.commands import Step
 from tests.differential.holding import Holder
-from tests.differential.known import ONLY_WHILE_HELD
+from tests.differential.known import NOT_AT_FIRST, ONLY_WHILE_HELD
+from tests.differential.same import same
 from tests.differential.scripts import Script
 from tests.differential.world import SCHEMAS, build, remove, renew
 from tests.integration.packets import Packets
@@ -62,7 +63,7 @@ class Comparison:
         with _Clients(self._proxy.host, self._proxy.port, sessions) as clients:
             for position, (step, expected) in enumerate(played):
                 found = clients[step.session].run(step.command)
-                if found != expected:
+                if not same(expected, found):
                     raise AssertionError(_report(played[: position + 1], found))
 
     def _like_new(self) -> None:
@@ -97,7 +98,8 @@ def _play(script: Script, clients: _Clients) -> Iterator[tuple[Step, tuple[Resul
 
     for position, step in enumerate(script):
         own = holders[step.session]
-        if step.command.kind in ONLY_WHILE_HELD and not own.holds:
+        kind = step.command.kind
+        if (kind in ONLY_WHILE_HELD and not own.holds) or (kind in NOT_AT_FIRST and own.fresh):
             continue
         others = [number for number, other in holders.items() if other.holds and other is not own]
         # Two of them: a statement came to hold a connection unexpectedly.

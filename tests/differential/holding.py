@@ -41,6 +41,8 @@ class Holder:
 
     def __init__(self, number: int) -> None:
         self._number = number
+        self.fresh = True
+        """It has run nothing."""
         self._autocommit = True
         self._reasons: set[str] = set()
         self._slots: set[int] = set()
@@ -62,6 +64,8 @@ class Holder:
             self.__init__(self._number)  # type: ignore[misc]
             return
         kind = command.kind
+        if isinstance(command, commands.Query | commands.Execute):
+            self.fresh = False
         if kind in LASTING or kind in _ENDS:
             self._reasons.add(kind)
         if isinstance(command, _OF_SLOT):
