@@ -311,9 +311,9 @@ class ClientConnection(Wire):
         client = self.door.find(number)
         return client.relay if client is not None else None
 
-    def cut(self, err: Err | None = None) -> None:
-        """End the connection as a KILL does: without a word, but for an error that answers the client's own."""
-        self.log.info("client disconnected", reason="killed")
+    def cut(self, err: Err | None = None, reason: str = "killed") -> None:
+        """End the connection as a server does: without a word, but for an error that answers the client's own KILL."""
+        self.log.info("client disconnected", reason=reason)
         self.receive = ignore
         self._buffer.clear()
         if err is not None:

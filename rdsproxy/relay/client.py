@@ -32,8 +32,8 @@ class Client(Protocol):
     def sibling(self, number: int) -> Relay | None:
         """Give the relay of the client with this connection id, who has logged in."""
 
-    def cut(self, err: Err | None = None) -> None:
-        """End the connection as a KILL does: without a word, but for an error that answers the client's own."""
+    def cut(self, err: Err | None = None, reason: str = "killed") -> None:
+        """End the connection as a server does: without a word, but for an error that answers the client's own KILL."""
 
     def ready(self) -> None:
         """The command is done: take the next one."""

@@ -467,6 +467,11 @@ class Relay:
         session.answered_by(reply, self._traits)
         if self._after_ok is not None and not reply.failed:
             self._after_ok()
+        if self._traits & Trait.DISCONNECTS and not reply.failed:
+            self.connection = None
+            self.pool.discard(connection)
+            self.client.cut(reason="COMMIT or ROLLBACK with RELEASE")
+            return
         self.settle()
 
     def settle(self) -> None:

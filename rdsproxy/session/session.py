@@ -26,6 +26,8 @@ from rdsproxy.session.trackers import told_by
 IN_TRANSACTION: Final = cap.SERVER_STATUS_IN_TRANS | cap.SERVER_STATUS_IN_TRANS_READONLY
 _SWITCH: Final = {b"0": b"OFF", b"1": b"ON"}
 LAST_INSERT_ID: Final = b"last_insert_id"
+COMPLETION_TYPE: Final = b"completion_type"
+"""As RELEASE it makes the server close the connection behind each transaction: nobody else's may be closed so."""
 _ENDING: Final = Trait.HOLDS | Trait.LOCK | Trait.HANDLER
 _IN_DOUBT: Final[int] = PinReason.LOCK | PinReason.HANDLER
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
@@ -250,7 +252,7 @@ class Session:
             self.insert_id_moved = self.insert_id_here = True
         if not TRACKERS.isdisjoint(variables):
             self.pins |= PinReason.TRACKERS_OFF
-        if not VOLATILE.isdisjoint(variables):
+        if not VOLATILE.isdisjoint(variables) or variables.get(COMPLETION_TYPE) == b"RELEASE":
             self.pins |= PinReason.VOLATILE_VARIABLE
         if CHARACTER_SET_CONNECTION in variables and COLLATION_CONNECTION not in variables:
             self.doubtful.add(COLLATION_CONNECTION)

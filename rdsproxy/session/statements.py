@@ -63,6 +63,8 @@ class Trait(IntFlag):
     """May release a lock of GET_LOCK's."""
     ROLE = 524288
     """SET ROLE, SET RESOURCE GROUP."""
+    DISCONNECTS = 1048576
+    """COMMIT RELEASE or ROLLBACK RELEASE: the server closes the connection behind its answer."""
 
 
 ENDING: Final = Trait.UNLOCKS | Trait.HOLDS | Trait.LOCK | Trait.HANDLER
@@ -83,7 +85,7 @@ _SUSPECTS: Final = (
     b"/*!",
     b"/*M!",
     b"GET_LOCK",
-    b"RELEASE_",
+    b"RELEASE",
     b"SERVICE_GET_",
     b"NEXT",
     b"PREVIOUS",
@@ -125,6 +127,10 @@ def _patterns(start: bytes) -> tuple[tuple[Trait, re.Pattern[bytes]], ...]:
                 rb"\bPROFILING\b|\bSET\b.*@@(?!\s*(?:SESSION|LOCAL|GLOBAL|PERSIST|PERSIST_ONLY)\s*\.)[^\s=:,;]+\s*:?=",
                 re.DOTALL,
             ),
+        ),
+        (
+            Trait.DISCONNECTS,
+            re.compile(start + rb"(?:COMMIT|ROLLBACK)\b(?:\s+WORK\b)?(?:\s+AND\s+(?:NO\s+)?CHAIN)?\s+RELEASE\b"),
         ),
         (Trait.ROLE, re.compile(rb"\bSET\s+(?:(?:SESSION|LOCAL)\s+)?(?:ROLE|RESOURCE)\b")),
         (

@@ -164,7 +164,7 @@ class Client:
         """There are no others."""
         return None
 
-    def cut(self, err: Err | None = None) -> None:
+    def cut(self, err: Err | None = None, reason: str = "killed") -> None:
         """Not for this client."""
         raise AssertionError
 

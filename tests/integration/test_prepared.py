@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.prepared import LAST, LONGLONG, Client, PreparedError
-from tests.integration.proxy import Proxy
+from tests.integration.proxy import Proxy, backend
 from tests.servers import DatabaseServer
 
 
@@ -33,9 +33,9 @@ def pair(narrow: Proxy) -> Iterator[list[Client]]:
 def cut(proxy: Proxy) -> None:
     """Have the server close the proxy's connections, so that all copies of statements are gone."""
     since = len(proxy.log)
-    for backend in proxy.backends():
-        proxy.server.execute(f"KILL {backend}")
-    # The proxy has one; what else there is under its user is a test's own.
+    with proxy.connect() as connection:
+        number = backend(connection)
+    proxy.server.execute(f"KILL {number}")
     proxy.wait_for_log(lambda line: "database connection lost" in line["event"], after=since)
 
 

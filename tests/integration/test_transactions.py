@@ -302,3 +302,30 @@ def test_an_xa_transaction_of_a_client_that_left(proxy: Proxy, server: DatabaseS
         run(other, f"INSERT INTO {table} VALUES (1, 2, '')")
         assert rows(other, f"SELECT value FROM {table}") == [(2,)]
         assert rows(other, "XA RECOVER") == []
+
+
+@pytest.mark.parametrize("end", ["COMMIT RELEASE", "ROLLBACK WORK RELEASE"])
+def test_release_ends_the_client_s_connection(narrow: Proxy, table: str, end: str) -> None:
+    """As on a server; and nobody else is given the database connection that the server closes."""
+    with narrow.connect() as other:
+        for turn in range(1, 4):
+            session = narrow.connect()
+            run(session, "BEGIN")
+            run(session, f"INSERT INTO {table} (value) VALUES (1)")
+            run(session, end)
+            assert one(other, f"SELECT COUNT(*) FROM {table}") == (turn if end.startswith("COMMIT") else 0)
+            with pytest.raises(pymysql.MySQLError):
+                run(session, "SELECT 1")
+            session._force_close()  # type: ignore[attr-defined]
+
+
+def test_a_completion_type_of_release_is_for_its_own_session_only(narrow: Proxy, table: str) -> None:
+    with narrow.connect() as session, narrow.connect() as other:
+        run(session, "SET completion_type = 'RELEASE'")
+        run(session, "BEGIN")
+        run(session, "COMMIT")
+        assert one(other, "SELECT @@completion_type") == "NO_CHAIN"
+        run(other, "BEGIN")
+        run(other, f"INSERT INTO {table} (value) VALUES (1)")
+        run(other, "COMMIT")
+        assert one(other, f"SELECT COUNT(*) FROM {table}") == 1

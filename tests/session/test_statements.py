@@ -75,6 +75,12 @@ TABLE = [
     (b"GET DIAGNOSTICS @n = NUMBER", Trait.DIAGNOSTICS | Trait.USER_VARIABLE | Trait.ASSIGNS),
     (b"UPDATE t SET a=1; SELECT ROW_COUNT()", NONE),  # about the same packet
     (b"SELECT SQL_CALC_FOUND_ROWS * FROM t", Trait.COUNTS_ROWS),
+    # The end of the connection.
+    (b"COMMIT RELEASE", Trait.DISCONNECTS),
+    (b"rollback work and no chain release", Trait.DISCONNECTS),
+    (b"COMMIT AND NO CHAIN NO RELEASE", NONE),
+    (b"ROLLBACK TO release_point", NONE),
+    (b"RELEASE SAVEPOINT a", NONE),
     # SET and USE.
     (b"SET NAMES utf8mb4", Trait.SETS),
     (b"SET autocommit=0;", Trait.SETS),
