@@ -196,6 +196,10 @@ _DEFINITION: Final = re.compile(
     rb"\s*(?:CREATE|ALTER)\b(?:(?!\bTABLE\b)[^;])*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|VIEW|PACKAGE)\b"
 )
 _OPENING: Final = re.compile(rb"/\*M?!0*")
+# As in the files of mysqldump. It hides nothing; run or not, it sets what it names, or nothing at all.
+_SET_IN_A_COMMENT: Final = re.compile(rb"\s*/\*M?!\d{5,6}(\s+SET\b[\w\s@=,.]*)\*/\s*;?\s*", re.IGNORECASE)
+# How mariadb-dump's begin; no server runs it. The command line takes the backslash and the hyphen for a command of its.
+_SANDBOX: Final = re.compile(rb"^/\*M!\d{6}(?:\\-)? enable the sandbox mode \*/", re.IGNORECASE)
 # A comment for another version of the server may hide a quote; dollar quotes are MySQL's newest strings. Which servers
 # read them so is not for the lexer to know. A statement that sets sql_mode changes how the ones behind it are read.
 _DOUBTS: Final = re.compile(rb"/\*M?!|\$\w*\$|SQL_MODE.*;", re.DOTALL)
@@ -228,7 +232,7 @@ class Lexer:
         self.escapes = escapes
         self._plain = plain
         self._watching = watching
-        self._identifiers = b"`\"" if ansi_quotes else b"`"
+        self._identifiers = b'`"' if ansi_quotes else b"`"
         self._not_code = re.compile(
             _SINGLE[escapes] + _DOUBLE[escapes and not ansi_quotes] + rb"`[^`]*`|" + _COMMENT, re.DOTALL
         )
@@ -255,7 +259,9 @@ class Lexer:
         if sure is None or doubtful is None:
             return None
         names = sure.names | doubtful.names
-        return Mentions(names, frozenset(), names, nothing_else=False)
+        wrapped = _SET_IN_A_COMMENT.fullmatch(_SANDBOX.sub(b"", sql))
+        plain = mentions(wrapped[1]) if wrapped else None
+        return Mentions(names, frozenset(), names, nothing_else=plain is not None and plain.nothing_else)
 
     def deed(self, sql: bytes, schema: bytes) -> Deed | None:
         """Give what `sql` begins or ends on its connection; None if that cannot be told."""
@@ -277,6 +283,7 @@ class Lexer:
     def _look_at(self, shape: bytes) -> Trait:
         if _OPENER.match(shape) is None and not any(word in shape for word in _SUSPECTS):
             return Trait.NONE
+        shape = _SANDBOX.sub(b"", shape)
         code = _OPENING.sub(b" ", self._not_code.sub(self._blank, shape))
         traits = _search(_TRAITS, code, self._first_statement(code))
         if self._plain or _DOUBTS.search(shape):

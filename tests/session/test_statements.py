@@ -118,6 +118,28 @@ def test_code_shows(trigger: bytes, showing: bytes) -> None:
     assert Lexer().traits(showing.replace(b"%s", trigger)) != NONE
 
 
+@pytest.mark.parametrize(
+    ("sql", "nothing_else"),
+    [
+        (b"/*!40101 SET @saved_cs_client     = @@character_set_client */", True),
+        (b"/*!40101 set @a = @@sql_mode, @b = 1 */;", True),
+        (b"/*M!999999\\- enable the sandbox mode */ \n/*!40101 SET @a=@@sql_mode */", True),
+        (b"/*M!999999 enable the sandbox mode */ \n\n/*!40101 SET @a=@@sql_mode */", True),
+        (b"/*!40014 SET @a=@@unique_checks, unique_checks=0 */", False),
+        (b"/*!40101 SET @a = f() */", False),
+        (b"/*!40101 SET @a = 1 */ SELECT f()", False),
+        (b"/*! SET @a = 1 */", False),
+    ],
+)
+def test_a_set_in_an_executable_comment(sql: bytes, nothing_else: bool) -> None:
+    """It may be one that this server does not run: then nothing was assigned."""
+    found = Lexer().mentions(sql)
+    assert found is not None
+    assert (found.assigned, found.nothing_else) == (frozenset(), nothing_else)
+    if nothing_else:
+        assert Lexer().traits(sql) == Trait.SETS | Trait.USER_VARIABLE | Trait.ASSIGNS
+
+
 def test_two_hyphens_before_a_digit_are_no_comment() -> None:
     assert Lexer().traits(b"SELECT 5--1, GET_LOCK('a',1)") == Trait.LOCK
     assert Lexer().traits(b"SELECT 5-- 1, GET_LOCK('a',1)") == NONE
