@@ -195,7 +195,9 @@ class Relay:
         if self._left is not None and not mine:
             await self._fetch_left(self._left)
         ends_diagnostics = not session.insert_id_here and traits & READS_INSERT_ID
-        retold = traits & Trait.DIAGNOSTICS and not new and (not mine or session.captured or ends_diagnostics)
+        if new and traits & Trait.DIAGNOSTICS:
+            session.found_rows = 0
+        retold = traits & Trait.DIAGNOSTICS and (not mine or session.captured or ends_diagnostics)
         if retold:
             told = self._retold(packets, launch)
             if told is None:
@@ -204,7 +206,7 @@ class Relay:
         if self.connection is None:
             self._borrowing = True
             try:
-                await self.borrow(clean=clean or bool(new and traits & Trait.DIAGNOSTICS))
+                await self.borrow(clean=clean)
             finally:
                 self._borrowing = False
         connection = self.connection
@@ -436,6 +438,7 @@ class Relay:
             and not reply.failed
             and not reply.warnings
             and not session.remarks
+            and not session.reads_found_rows
             and not session.pins
             and not self._traits
             and self._after_ok is None

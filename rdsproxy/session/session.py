@@ -81,7 +81,7 @@ class Session:
         """The held connection gives the session's own LAST_INSERT_ID()."""
         self.insert_id_moved = False
         """The connection's LAST_INSERT_ID() may have changed: it stays there when the connection is given back."""
-        self.row_count = -1
+        self.row_count = 0
         """What ROW_COUNT() gives."""
         self.remarks = False
         """The last statement has, or may have, left warnings or an error."""
@@ -361,6 +361,7 @@ class Session:
         self.insert_id = 0
         self.insert_id_here = True
         self.insert_id_moved = False
+        self.row_count = 0
         self.remarks = self.reads_found_rows = False
         self.captured = self.found_rows = None
         self.unprobed = False
