@@ -112,9 +112,9 @@ def mapper(name: str, command: Callable[[], list[str]], *, found_rows: bool = Tr
     return Client(name, command, found_rows=found_rows, processes=1)
 
 
-def captured(name: str, statements: str) -> Client:
-    """Give the script of captured ``statements``."""
-    return Client(name, python("captured", "mysql.connector", statements), processes=1)
+def imitated(name: str, statements: str) -> Client:
+    """Give the script of ``statements`` that another client is known to send."""
+    return Client(name, python("imitated", "mysql.connector", statements), processes=1)
 
 
 def dump(name: str, what: str, kind: Literal["mariadb", "mysql"]) -> Client:
@@ -154,12 +154,12 @@ CLIENTS = [
     mapper("Laravel's Eloquent, PDO", script("laravel", "php", "php/laravel.php"), found_rows=False),
     mapper("Rails' ActiveRecord, mysql2", script("rails", "ruby", "ruby/rails.rb", "text")),
     mapper("Rails' ActiveRecord, mysql2, prepared", script("rails", "ruby", "ruby/rails.rb", "prepared")),
-    captured("Hibernate, MySQL Connector/J, captured", "connector-j"),
-    captured("SHOW WARNINGS after a warning", "warnings"),
-    captured("Prisma, captured", "prisma"),
-    captured("WordPress, captured", "wordpress"),
+    imitated("Hibernate on MySQL Connector/J, imitated", "connector-j"),
+    imitated("SHOW WARNINGS after a warning, imitated", "warnings"),
+    imitated("Prisma, imitated", "prisma"),
+    imitated("WordPress, imitated", "wordpress"),
     dump("mariadb-dump --single-transaction", "dump", "mariadb"),
-    dump("mariadb, loading a dump", "load", "mariadb"),
+    dump("mariadb-dump, and mariadb loading the dump", "load", "mariadb"),
     dump("mysqldump --single-transaction", "dump", "mysql"),
-    dump("mysql, loading a dump", "load", "mysql"),
+    dump("mysqldump, and mysql loading the dump", "load", "mysql"),
 ]

@@ -1,7 +1,7 @@
 """Statements of clients that are not there themselves, in the order in which these send them. The argument says whose.
 
-They are typed in again from what these clients are known to send, with the table of the tests in place of theirs. A
-tuple is a statement with its parameters, prepared by the server, as a list a text that is left to the driver.
+They are written down from what these clients are known to send, not recorded, on the table of the tests. A tuple
+is a statement with its parameters, prepared by the server.
 """
 
 from __future__ import annotations
