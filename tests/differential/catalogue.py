@@ -106,7 +106,7 @@ BOTH: Final[dict[str, tuple[str, ...]]] = {
         "SET CHARACTER SET latin1",
         "SET CHARACTER SET DEFAULT",
         "SET character_set_results = NULL",
-        "SET character_set_results = utf8mb4",
+        "SET character_set_results = latin1",
         "SET character_set_client = latin1",
         "SET collation_connection = latin1_german1_ci",
         "SET character_set_connection = utf8mb4",
@@ -175,7 +175,6 @@ BOTH: Final[dict[str, tuple[str, ...]]] = {
         "SET @w = 2e0, @X = -5, @`y` = 1e300 / 3",
         "SET @x = X'00FF', @y = DATE '2020-01-02'",
         "SET @x = _latin1'a' COLLATE latin1_german1_ci",
-        "SET @y = (SELECT MAX(v) FROM t{n})",
         "SELECT @x, @y, @z, @w",
         "SET @x = REPEAT('long', 3000)",
         "SET @x = _utf8mb4'é', @y = 'it''s', @w = 18446744073709551615",
@@ -194,6 +193,7 @@ BOTH: Final[dict[str, tuple[str, ...]]] = {
     ),
     "odd variable": (
         "SET @`a b` = 2e0",
+        "SET @y = (SELECT MAX(v) FROM t{n})",
         "SELECT @`a b`, @'quoted', @ä",
         "SET @x = _utf16 X'00410042'",
         "SET @x = _gbk X'B0A1'",
@@ -377,6 +377,9 @@ BOTH: Final[dict[str, tuple[str, ...]]] = {
 }
 
 MARIADB: Final[dict[str, tuple[str, ...]]] = {
+    # Not on MySQL: there it changes the collation in column definitions from the one that SET NAMES or the handshake
+    # chose to the default one, which is visible nowhere else and goes to the next session.
+    "names": ("SET character_set_results = utf8mb4",),
     "write": (
         "INSERT INTO t{n} (s) VALUES ('ret') RETURNING id, s",
         "DELETE FROM t{n} WHERE id = 3 RETURNING *",

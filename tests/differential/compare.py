@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.differential.client import Result, Rows, Session
 from tests.differential.commands import Step
 from tests.differential.holding import Holder
-from tests.differential.known import NOT_AT_FIRST, ONLY_WHILE_HELD
+from tests.differential.known import ONLY_BEHIND_STATEMENTS
 from tests.differential.same import same
 from tests.differential.scripts import Script
 from tests.differential.world import SCHEMAS, build, remove, renew
@@ -99,7 +99,7 @@ def _play(script: Script, clients: _Clients) -> Iterator[tuple[Step, tuple[Resul
     for position, step in enumerate(script):
         own = holders[step.session]
         kind = step.command.kind
-        if (kind in ONLY_WHILE_HELD and not own.holds) or (kind in NOT_AT_FIRST and own.fresh):
+        if kind in ONLY_BEHIND_STATEMENTS and not own.ran_statement:
             continue
         others = [number for number, other in holders.items() if other.holds and other is not own]
         # Two of them: a statement came to hold a connection unexpectedly.

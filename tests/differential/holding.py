@@ -41,8 +41,8 @@ class Holder:
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self.fresh = True
-        """It has run nothing."""
+        self.ran_statement = False
+        """Its last command was a statement."""
         self._autocommit = True
         self._reasons: set[str] = set()
         self._slots: set[int] = set()
@@ -64,8 +64,8 @@ class Holder:
             self.__init__(self._number)  # type: ignore[misc]
             return
         kind = command.kind
-        if isinstance(command, commands.Query | commands.Execute):
-            self.fresh = False
+        unknown = isinstance(command, commands.Execute) and any(_error(result) for result in results)
+        self.ran_statement = isinstance(command, commands.Query | commands.Execute) and not unknown
         if kind in LASTING or kind in _ENDS:
             self._reasons.add(kind)
         if isinstance(command, _OF_SLOT):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-KNOWN: Final[dict[str, str]] = {}
+KNOWN: Final[dict[str, str]] = {
+    "diagnostics that may be gone": "FOUND_ROWS() is another connection's behind a statement that leaves it alone",
+}
 """Kinds of commands that are left out, and why."""
 
-ONLY_WHILE_HELD: Final[dict[str, str]] = {
-    "diagnostics that may be gone": "error 1105 once another session has used the connection",
+ONLY_BEHIND_STATEMENTS: Final[dict[str, str]] = {
+    "diagnostics": "ROW_COUNT() of a new session is -1, not 0; what the proxy answers itself changes nothing",
 }
-"""Kinds that are left out where the session holds no connection, and why."""
-
-NOT_AT_FIRST: Final[dict[str, str]] = {
-    "diagnostics": "ROW_COUNT() of a session that has run nothing yet is -1, not 0",
-}
-"""Kinds that are left out where the session has run no statement since its login or reset, and why."""
+"""Kinds that are left out where the session has just begun, or its last command was no statement, and why."""
 
 LASTING: Final[frozenset[str]] = frozenset(
     (

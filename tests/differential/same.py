@@ -28,8 +28,7 @@ def _same(expected: Result, found: Result) -> bool:
     read = _nulls_of_binary if expected.binary else _nulls
     nulls = [read(row) for row in expected.rows]
     return all(
-        one == other
-        or (_name(one) == _name(other) and (_COUNTS.search(one) or all(position in row for row in nulls)))
+        one == other or (_name(one) == _name(other) and (_COUNTS.search(one) or all(position in row for row in nulls)))
         for position, (one, other) in enumerate(zip(expected.columns, found.columns, strict=True))
     )
 
