@@ -185,6 +185,19 @@ class Wire(Protocol):
         if leftover:
             self.transport.protocol.dataReceived(leftover)
 
+    def speak_through(self, layer: Any) -> None:
+        """Put `layer` above the transport, and above TLS: it is the transport from here on, and gets what is read."""
+        transport = self.transport
+        self._send = None
+        for holder, name in (
+            (transport, "wrappedProtocol"),
+            (transport, "protocol"),
+            (getattr(transport, "protocol", None), "wrappedProtocol"),
+        ):
+            if getattr(holder, name, None) is self:
+                setattr(holder, name, layer)
+        self.transport = layer
+
     def close(self) -> None:
         """Send what is queued, then close."""
         if not self.lost:

@@ -11,8 +11,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from rdsproxy.frontend.commands import HANDLERS
+from rdsproxy.frontend.compressing import Compressing
 from rdsproxy.frontend.login import Login, ignore
+from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands
+from rdsproxy.protocol.compression import Frames, Zlib, Zstd
 from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, PacketReader, TooBigError, frame, unpack_header
 from rdsproxy.protocol.responses import Err, Ok, build_eof, build_ok
@@ -24,6 +27,7 @@ from rdsproxy.wire import Wire
 if TYPE_CHECKING:
     from rdsproxy.frontend.door import Door
 
+_COMPRESSION: Final = cap.CLIENT_COMPRESS | cap.CLIENT_ZSTD_COMPRESSION_ALGORITHM
 MAX_WAITING: Final = 1 << 18  # bytes read ahead of a command that is under way
 
 INACTIVE: Final = Err(
@@ -47,10 +51,15 @@ class ClientConnection(Wire):
         self.greeted = False
         self.capabilities = 0
         self.charset = 0
+        self.zstd_level = 0
+        """As in its handshake; 0: not told."""
+        self._unopened = 0
+        """Bytes read from a client that compresses, and still compressed."""
         self.peer = "localhost"
         """The client's address, as in the server's own messages."""
         self.receive = ignore
         self._login: Login | None = None
+        self._compressing: Compressing | None = None
         self._log: Any = None
         self._buffer = bytearray()
         self._large: PacketReader | None = None
@@ -106,11 +115,47 @@ class ClientConnection(Wire):
         self._login = None
         self.relay = relay
         self.receive = self._commands
-        self.join_hub(after=4)
+        if self.capabilities & _COMPRESSION:
+            if self._compressing is None:
+                self._compressing = self._compress()
+                self._compressing.dataReceived(rest)
+                rest = b""
+        else:
+            self.join_hub(after=4)
         self._last_used = self.door.reactor.seconds()
         self._rearm(self.door.idle_timeout, self._check_idle)
         if rest:
             self._commands(rest)
+
+    def _compress(self) -> Compressing:
+        """Compress what follows the login's last packet, as agreed in the handshake."""
+        zstd = not self.capabilities & cap.CLIENT_COMPRESS
+        layer = Compressing(self, Frames(Zstd(self.zstd_level) if zstd else Zlib()))
+        self.speak_through(layer)
+
+        def ready() -> None:
+            ClientConnection.ready(self)
+            layer.open()
+
+        # Only here, so that clients that do not compress pay nothing for those that do.
+        self.ready = ready  # type: ignore[method-assign]
+        return layer
+
+    @property
+    def takes_input(self) -> bool:
+        """What the client sends is wanted now, not only when the command under way is done."""
+        if self._slow or self._upload_held:
+            return False
+        return self.relay is None or not self.relay.busy or self.receive == self._in_upload
+
+    def keep_unopened(self, size: int) -> None:
+        """Note how many bytes of the client's wait, still compressed."""
+        self._unopened = size
+        self._balance()
+
+    def refuse_frame(self, reason: str) -> None:
+        """End the connection: a compressed frame cannot be read."""
+        self._refuse(errors.OUT_OF_ORDER, reason)
 
     @property
     def log(self) -> Any:
@@ -270,6 +315,8 @@ class ClientConnection(Wire):
             data = bytes(self._buffer)
             self._buffer.clear()
             self._in_upload(data)
+        if self._unopened:
+            self._open()
 
     def _in_upload(self, data: bytes) -> None:
         relay = self.relay
@@ -293,11 +340,13 @@ class ClientConnection(Wire):
         """Read again."""
         self._upload_held = False
         self._balance()
+        if self._unopened:
+            self._open()
 
     def _balance(self) -> None:
         """Read from the client as long as something is done with what it sends."""
         # What is not yet a whole command is read on, however long it is: nothing else would ever make it whole.
-        ahead = self.relay is not None and self.relay.busy and len(self._buffer) > MAX_WAITING
+        ahead = self.relay is not None and self.relay.busy and len(self._buffer) + self._unopened > MAX_WAITING
         held = self._upload_held or self._slow or ahead
         if held != self._input_held and not self.lost:
             self._input_held = held
@@ -375,6 +424,12 @@ class ClientConnection(Wire):
             self.relay.client_caught_up()
         self._pump()
         self._balance()
+        if self._unopened:
+            self._open()
+
+    def _open(self) -> None:
+        assert self._compressing is not None
+        self._compressing.open()
 
     def closed(self, reason: Failure) -> None:
         """Leave nothing of the client behind."""

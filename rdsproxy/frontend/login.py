@@ -30,6 +30,7 @@ CAPABILITIES: Final = (
     | cap.CLIENT_FOUND_ROWS
     | cap.CLIENT_LONG_FLAG
     | cap.CLIENT_CONNECT_WITH_DB
+    | cap.CLIENT_COMPRESS
     | cap.CLIENT_LOCAL_FILES
     | cap.CLIENT_IGNORE_SPACE
     | cap.CLIENT_PROTOCOL_41
@@ -44,6 +45,7 @@ CAPABILITIES: Final = (
     | cap.CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
     | cap.CLIENT_SESSION_TRACK
     | cap.CLIENT_DEPRECATE_EOF
+    | cap.CLIENT_ZSTD_COMPRESSION_ALGORITHM
 )
 """What clients are offered; TLS is added where there is a certificate."""
 
@@ -156,6 +158,7 @@ class Login:
         client = self._client
         client.capabilities = response.capabilities & (CAPABILITIES | cap.CLIENT_SSL)
         client.charset = response.charset
+        client.zstd_level = response.zstd_level
         client.program = response.attributes.get(b"program_name", b"")
         if self._door.require_tls and not client.secure:
             self._fail("without TLS", TLS_REQUIRED)

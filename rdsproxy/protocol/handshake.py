@@ -146,10 +146,12 @@ class HandshakeResponse:
     auth_plugin: str | None = None
     """None: the client knows no plugins, so it answers for mysql_native_password and cannot switch."""
     attributes: dict[bytes, bytes] = field(default_factory=dict)
+    zstd_level: int = 0
+    """0: not told."""
 
     @classmethod
     def parse(cls, payload: bytes) -> HandshakeResponse:
-        """Read a HandshakeResponse. What follows the last field (the zstd level) has no meaning here."""
+        """Read a HandshakeResponse. What follows the last field has no meaning."""
         if len(payload) >= 2 and not int.from_bytes(payload[:2], "little") & cap.CLIENT_PROTOCOL_41:
             raise _too_old("HandshakeResponse")
         if len(payload) < _client_head.size:
@@ -169,10 +171,14 @@ class HandshakeResponse:
                 plugin, position = _read_name(payload, position)
             if capabilities & cap.CLIENT_CONNECT_ATTRS:
                 attributes = _read_attributes(payload, position)
+                _, position = read_lenenc_bytes(payload, position)
         except ProtocolError as error:
             raise ProtocolError(f"HandshakeResponse: {error}") from None
         database = database or None
-        return cls(capabilities, max_packet_size, charset, user, response, database, plugin, attributes)
+        level = 0
+        if capabilities & cap.CLIENT_ZSTD_COMPRESSION_ALGORITHM and position < len(payload):
+            level = payload[position]
+        return cls(capabilities, max_packet_size, charset, user, response, database, plugin, attributes, level)
 
     def build(self) -> bytes:
         """Write the HandshakeResponse."""
@@ -195,6 +201,8 @@ class HandshakeResponse:
             parts.append(_name(self.auth_plugin or ""))
         if capabilities & cap.CLIENT_CONNECT_ATTRS:
             parts.append(_attributes(self.attributes))
+        if capabilities & cap.CLIENT_ZSTD_COMPRESSION_ALGORITHM and self.zstd_level:
+            parts.append(bytes((self.zstd_level,)))
         return b"".join(parts)
 
 

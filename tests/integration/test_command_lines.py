@@ -253,10 +253,29 @@ def test_connect_again(client: CommandLine, proxy: Proxy) -> None:
     assert client.rows(proxy, "SET @a = 1; \\r\nSELECT @a, DATABASE();")[-1] == ["NULL", "app"]
 
 
-def test_a_client_that_asks_for_compression_goes_without(client: CommandLine, proxy: Proxy) -> None:
-    done = client.run(proxy, "SELECT REPEAT('x', 100000)", "--compress", "--skip-column-names")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "x" * 100_000 + "\n"
+@pytest.mark.parametrize("algorithm", ["zlib", "zstd"])
+def test_compression(
+    client: CommandLine, proxy: Proxy, table: str, tmp_path: Path, tls: Certificates | None, algorithm: str
+) -> None:
+    """Results, long statements and files."""
+    if client.kind == "mysql":
+        option = f"--compression-algorithms={algorithm}"
+    elif algorithm == "zlib":
+        option = "--compress"
+    else:
+        pytest.skip("MariaDB's has zlib only")
+    done = client.run(proxy, "status", option, tls=tls)
+    assert "Compressed" in done.stdout, done.stderr
+    path = tmp_path / "values.tsv"
+    path.write_text("".join(f"{number}\t{'value ' * 9}\n" for number in range(10000)))
+    noise = "".join(hashlib.sha256(b"%d" % number).hexdigest() for number in range(5000))
+    script = (
+        f"SELECT '{noise}', REPEAT('x', 100000); SELECT 'short';"
+        f" LOAD DATA LOCAL INFILE '{path}' INTO TABLE {table} (value, text); SELECT COUNT(*), SUM(value) FROM {table}"
+    )
+    done = client.run(proxy, script, option, "--skip-column-names", "--local-infile=1", tls=tls)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{noise}\t{'x' * 100000}", "short", "10000\t49995000"]
 
 
 def test_a_large_value_both_ways(client: CommandLine, proxy: Proxy) -> None:

@@ -237,7 +237,10 @@ class TestHandshakeResponse:
         )
         payload = response.build()
         assert HandshakeResponse.parse(payload) == response
-        assert HandshakeResponse.parse(payload + b"\x03") == response  # a zstd level
+        level = 3 if capabilities & cap.CLIENT_ZSTD_COMPRESSION_ALGORITHM else 0
+        told = dataclasses.replace(response, zstd_level=level)
+        assert HandshakeResponse.parse(payload + b"\x03") == told
+        assert HandshakeResponse.parse(told.build()) == told
         for size in range(len(payload)):
             with pytest.raises(ProtocolError, match=r"^HandshakeResponse: "):
                 HandshakeResponse.parse(payload[:size])
