@@ -17,16 +17,12 @@ ONLY_BEHIND_STATEMENTS: Final[dict[str, str]] = {
 LASTING: Final[frozenset[str]] = frozenset(
     (
         "definition",
-        "flushed tables",
         "function",
-        "handler",
-        "lock",
         "odd variable",
         "prepared text",
         "routine",
         "set for a statement",
         "several",
-        "temporary",
         "unscoped set",
         "volatile",
         "xa",
