@@ -186,7 +186,8 @@ class Relay:
             err, self._lost = self._lost, None
             self._refuse(err)
             return
-        clean = session.foresee(traits, session.text_of(packets))
+        text = session.text_of(packets)
+        clean = session.foresee(traits, text)
         new = self.connection is None and self._last_connection is None
         if self.connection is not None:
             mine = self.connection.last_borrower is self
@@ -197,7 +198,8 @@ class Relay:
         ends_diagnostics = not session.insert_id_here and traits & READS_INSERT_ID
         if new and traits & Trait.DIAGNOSTICS:
             session.found_rows = 0
-        retold = traits & Trait.DIAGNOSTICS and (not mine or session.captured or ends_diagnostics)
+        elsewhere = not session.found_rows_here and (text is None or b"FOUND_ROWS" in text.upper())
+        retold = traits & Trait.DIAGNOSTICS and (not mine or session.captured or ends_diagnostics or elsewhere)
         if retold:
             told = self._retold(packets, launch)
             if told is None:
@@ -280,6 +282,7 @@ class Relay:
         """Find on the connection what the session has left there."""
         left.connection.left = self._left = None
         self.session.insert_id_here = left.here
+        self.session.found_rows_here = left.found_rows_here
         self.session.insert_id_moved = left.insert_id
 
     async def _fetch_left(self, left: Left) -> None:
@@ -330,7 +333,9 @@ class Relay:
             or not self.pool.take_this(self.key, last)
         ):
             return False
+        found_rows_here = self.session.found_rows_here
         self._borrowed(last)
+        self.session.found_rows_here = found_rows_here
         return True
 
     def _work_failed(self, failure: Failure) -> None:
@@ -446,7 +451,9 @@ class Relay:
         ):
             # Nothing to learn but whether the transaction goes on.
             session.status = reply.status
-            session.row_count = reply.row_count
+            session.row_count = count = reply.row_count
+            if count < 0:
+                session.found_rows_here = True
             if not reply.status & IN_TRANSACTION:
                 self._give_back(connection)
             self.busy = False

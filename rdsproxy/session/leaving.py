@@ -35,6 +35,7 @@ class Left:
         "_remarks",
         "_session",
         "connection",
+        "found_rows_here",
         "here",
         "insert_id",
         "on_taken",
@@ -52,7 +53,8 @@ class Left:
         self.on_taken: Callable[[], None] | None = None
         self._session: Session | None = session
         self._remarks = session.remarks and session.captured is None
-        self._found_rows = session.reads_found_rows
+        self.found_rows_here = session.found_rows_here
+        self._found_rows = session.reads_found_rows and session.found_rows_here
         self._current = True
 
     def outdated(self) -> None:

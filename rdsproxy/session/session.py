@@ -45,6 +45,7 @@ class Session:
         "cursors",
         "doubtful",
         "found_rows",
+        "found_rows_here",
         "holdings",
         "insert_id",
         "insert_id_here",
@@ -92,6 +93,9 @@ class Session:
         self.reads_found_rows = False
         """The session has read FOUND_ROWS(), and may do so again."""
         self.found_rows: int | None = None
+        """What FOUND_ROWS() gives, where it was asked for before another session used the connection."""
+        self.found_rows_here = False
+        """The connection's own FOUND_ROWS() is the session's: its last rows came from there."""
         self.unprobed = False
         """The last reply was an ERR: what the statement did to the session before it failed is not known."""
         self.doubtful: set[bytes] = set()
@@ -119,6 +123,7 @@ class Session:
         """Begin to use a connection whose state was made to match and whose LAST_INSERT_ID() is 0."""
         self.insert_id_here = not self.insert_id
         self.insert_id_moved = False
+        self.found_rows_here = False
 
     def text_of(self, packets: bytes) -> bytes | None:
         """Give the statement that these packets run; None where it is not known, or in more than one packet."""
@@ -183,6 +188,8 @@ class Session:
         self.remarks = bool(reply.failed or reply.warnings or lasting)
         self.captured = None
         self.found_rows = None
+        if reply.row_count < 0 and not reply.failed:
+            self.found_rows_here = True
         if traits & Trait.DIAGNOSTICS:
             self.reads_found_rows = True
         if reply.failed:

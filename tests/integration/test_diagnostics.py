@@ -161,6 +161,25 @@ def test_found_rows_of_a_session_that_reads_them(narrow: Proxy, direct: Connecti
             )
 
 
+def test_found_rows_of_rows_from_another_connection(narrow: Proxy, direct: Connection, filled: str) -> None:
+    """What the statements since have left alone is not on the connection that they ran on."""
+    with narrow.connect() as session, narrow.connect() as other:
+        for connection in (session, direct):
+            rows(connection, f"SELECT id FROM {filled}")
+        run(other, BETWEEN)
+        for connection, row in ((session, 1), (direct, 3)):
+            run(connection, "BEGIN")
+            run(connection, f"UPDATE {filled} SET value = 9 WHERE id = {row}")
+        with refused(1105, "gone"):
+            rows(session, "SELECT FOUND_ROWS()")
+        for connection, row in ((session, 1), (direct, 3)):
+            rows(connection, f"SELECT id FROM {filled} LIMIT 2")
+            run(connection, f"UPDATE {filled} SET value = 8 WHERE id = {row}")
+        assert rows(session, "SELECT FOUND_ROWS()") == rows(direct, "SELECT FOUND_ROWS()")
+        for connection in (session, direct):
+            run(connection, "ROLLBACK")
+
+
 def test_what_is_not_known_is_never_another_session_s(narrow: Proxy, filled: str) -> None:
     with narrow.connect() as session, narrow.connect() as other:
         for statement, question in (
