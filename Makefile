@@ -29,11 +29,11 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # Two stamps: one who only wants to run it does not wait for the tools of the tests.
-$(VENV)/.for-run: setup.cfg setup.py $(wildcard rdsproxy/protocol/*.c) | $(BIN)/python
+$(VENV)/.for-run: setup.cfg setup.py $(wildcard rdsproxy/*.c rdsproxy/protocol/*.c) | $(BIN)/python
 	@$(PIP_INSTALL) .
 	@touch $@
 
-$(VENV)/.for-test: setup.cfg setup.py $(wildcard rdsproxy/protocol/*.c) | $(BIN)/python
+$(VENV)/.for-test: setup.cfg setup.py $(wildcard rdsproxy/*.c rdsproxy/protocol/*.c) | $(BIN)/python
 	@$(PIP_INSTALL) '.[test]'
 	@touch $(VENV)/.for-run $@
 
