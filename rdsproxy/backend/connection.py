@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final, NamedTuple
 from typing import Protocol as Shape
 
@@ -18,7 +18,7 @@ from rdsproxy.protocol.framing import MAX_PAYLOAD, PacketReader, frame, sequence
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm, Reply
 from rdsproxy.protocol.results import Result, read_result
 from rdsproxy.session.leaving import Left
-from rdsproxy.session.prepared import Copies
+from rdsproxy.session.prepared import Copies, Copy
 from rdsproxy.session.state import State, States
 from rdsproxy.wire import Wire, Wires
 
@@ -222,6 +222,13 @@ class DatabaseConnection(Wire):
             nothing.callback([])
             return nothing.addCallback(answered)
         return self.ask([*(packet for packet, _ in questions), *packets]).addCallback(answered)
+
+    def add_copy(self, key: Hashable, number: int) -> Copy:
+        """Note the statement that the server has just prepared, and close those that it replaces or drives out."""
+        copy, closing = self.copies.add(key, number)
+        for packet in closing:
+            self.write(packet)
+        return copy
 
     # -- on loan ---------------------------------------------------------------------------------------------------
 

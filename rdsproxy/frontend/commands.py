@@ -1,4 +1,5 @@
 """What each command does: answered here, or run on a database connection. One function each.
+Those of prepared statements are in `relay.preparing`.
 
 Commands that are not in `HANDLERS` (replication, shutdown, the server's debugging) get MySQL's own error.
 """
@@ -95,15 +96,6 @@ def change_user(client: ClientConnection, relay: Relay, packets: bytes, payload:
     client.change_user(payload)
 
 
-def _prepared(run: Callable[[Relay, bytes, bytes], None]) -> Handler:
-    """Make a handler of a command on prepared statements."""
-
-    def handler(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
-        run(relay, packets, payload)
-
-    return handler
-
-
 HANDLERS: Final[dict[int, Handler]] = {
     commands.QUERY: query,
     commands.QUIT: quit_,
@@ -116,10 +108,10 @@ HANDLERS: Final[dict[int, Handler]] = {
     commands.SET_OPTION: set_option,
     commands.RESET_CONNECTION: reset_connection,
     commands.CHANGE_USER: change_user,
-    commands.STMT_PREPARE: _prepared(preparing.prepare),
-    commands.STMT_EXECUTE: _prepared(preparing.execute),
-    commands.STMT_RESET: _prepared(preparing.reset),
-    commands.STMT_FETCH: _prepared(preparing.fetch),
-    commands.STMT_CLOSE: _prepared(preparing.close),
-    commands.STMT_SEND_LONG_DATA: _prepared(preparing.send_long_data),
+    commands.STMT_PREPARE: preparing.prepare,
+    commands.STMT_EXECUTE: preparing.execute,
+    commands.STMT_RESET: preparing.reset,
+    commands.STMT_FETCH: preparing.fetch,
+    commands.STMT_CLOSE: preparing.close,
+    commands.STMT_SEND_LONG_DATA: preparing.send_long_data,
 }

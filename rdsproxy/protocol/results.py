@@ -71,7 +71,7 @@ def number(value: bytes | None, default: int = 0) -> int:
 def read_result(raw: bytes) -> Result:
     """Read a whole reply of a DEPRECATE_EOF connection, as `Reply` found its end. Raises ProtocolError."""
     result = Result(raw=raw)
-    payloads = iter(_payloads(raw))
+    payloads = iter(payloads_of(raw))
     for payload in payloads:
         if payload[0] == 0xFF:
             result.err = parse_err(payload)
@@ -127,7 +127,8 @@ def _ok(result: Result, payload: bytes) -> None:
         result.changes.append(ok.changes)
 
 
-def _payloads(raw: bytes) -> Iterator[bytes]:
+def payloads_of(raw: bytes) -> Iterator[bytes]:
+    """Give the payloads of a whole reply. Raises ProtocolError for an empty, continued or cut one."""
     position = 0
     while position < len(raw):
         length = int.from_bytes(raw[position : position + 3], "little")

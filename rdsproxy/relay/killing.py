@@ -26,10 +26,11 @@ _MAX_STATEMENT: Final = 1 << 20  # bytes; a longer one is not looked into
 
 def run_kill(relay: Relay, packets: bytes) -> bool:
     """Carry out a COM_QUERY that is a KILL. False: it is for the server, who knows the ids in it or refuses them."""
-    if packets[HEADER_SIZE] != commands.QUERY or len(packets) > _MAX_STATEMENT:
+    sql = commands.text_of(packets)
+    if sql is None or len(packets) > _MAX_STATEMENT:
         return False
     session = relay.session
-    kill = parse_kill(packets[HEADER_SIZE + 1 :], relay.client.id, session.state, session.states)
+    kill = parse_kill(sql, relay.client.id, session.state, session.states)
     return kill is not None and begin_kill(relay, kill)
 
 

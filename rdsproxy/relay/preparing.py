@@ -13,6 +13,7 @@ from rdsproxy.protocol.framing import HEADER_SIZE, frame
 from rdsproxy.protocol.reply import FIRST, PREPARED, ROWS
 from rdsproxy.protocol.responses import Err
 from rdsproxy.relay import errors
+from rdsproxy.relay.client import Client
 from rdsproxy.relay.killing import name_client
 from rdsproxy.relay.restoring import run_all
 from rdsproxy.session import restore
@@ -35,14 +36,14 @@ class PrepareError(Exception):
         self.err = err
 
 
-def prepare(relay: Relay, packets: bytes, payload: bytes) -> None:
+def prepare(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_STMT_PREPARE: always the server's, so that its errors and definitions are of this moment."""
     session = relay.session
     if len(session.statements) >= MAX_STATEMENTS:
-        relay.client.send_error(
+        client.send_error(
             Err(TOO_MANY, "42000", f"Can't create more than {MAX_STATEMENTS} prepared statements in one session")
         )
-        relay.client.ready()
+        client.ready()
         return
     if session.state.lexer.traits(payload[1:]) & Trait.CONNECTION_ID:
         packets = name_client(relay, packets)
@@ -64,24 +65,23 @@ def prepare(relay: Relay, packets: bytes, payload: bytes) -> None:
             # What holds the session may be a temporary table, or anything else that the statement was read with.
             statement.keep_to_itself()
         session.statements.add(statement)
-        for packet in connection.copies.add(statement.key, reply.statement_id):
-            connection.write(packet)
+        connection.add_copy(statement.key, reply.statement_id)
 
     relay.run(packets, PREPARED, Trait.NONE, prepared, launch)
 
 
-def execute(relay: Relay, packets: bytes, payload: bytes) -> None:
+def execute(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_STMT_EXECUTE: on the connection's copy, which is made first where there is none."""
     session = relay.session
     number = statement_id(payload)
     statement = session.statements.find(number)
     if statement is None:
-        _refuse_unknown(relay, number, "execute")
+        _refuse_unknown(client, relay, number, "execute")
         return
     if statement.refused is not None:
         err, statement.refused = statement.refused, None
-        relay.client.send_error(err)
-        relay.client.ready()
+        client.send_error(err)
+        client.ready()
         return
     keeps = opens_cursor(payload)
     statement.bind(payload)
@@ -143,11 +143,7 @@ async def make_copy(connection: DatabaseConnection, statement: Statement, sessio
         await run_all(connection, back)
     if result.err is not None:
         raise PrepareError(result.err)
-    for packet in connection.copies.add(statement.key, result.statement_id):
-        connection.write(packet)
-    copy = connection.copies.find(statement.key)
-    assert copy is not None
-    return copy
+    return connection.add_copy(statement.key, result.statement_id)
 
 
 def _ways(session: Session, statement: Statement) -> tuple[list[bytes], list[bytes]]:
@@ -161,19 +157,19 @@ def _ways(session: Session, statement: Statement) -> tuple[list[bytes], list[byt
     return restore.plan(here, there, session.states) or [], restore.plan(there, here, session.states) or []
 
 
-def fetch(relay: Relay, packets: bytes, payload: bytes) -> None:
+def fetch(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_STMT_FETCH: rows of a cursor, which is on the connection that the session keeps."""
     session, connection = relay.session, relay.connection
     number = statement_id(payload)
     statement = session.statements.find(number)
     copy = None if statement is None or connection is None else connection.copies.find(statement.key)
     if statement is None:
-        _refuse_unknown(relay, number, "fetch")
+        _refuse_unknown(client, relay, number, "fetch")
         return
     if copy is None or statement.id not in session.cursors:
         end = "" if _is_mariadb(relay) else "."
-        relay.client.send_error(Err(1421, "HY000", f"The statement ({statement.id}) has no open cursor{end}"))
-        relay.client.ready()
+        client.send_error(Err(1421, "HY000", f"The statement ({statement.id}) has no open cursor{end}"))
+        client.ready()
         return
 
     def fetched() -> None:
@@ -183,24 +179,24 @@ def fetch(relay: Relay, packets: bytes, payload: bytes) -> None:
     relay.run(renumbered(payload, copy), ROWS, Trait.NONE, fetched)
 
 
-def reset(relay: Relay, packets: bytes, payload: bytes) -> None:
+def reset(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_STMT_RESET: the server's, as far as it has something to forget."""
     session, connection = relay.session, relay.connection
     number = statement_id(payload)
     statement = session.statements.find(number)
     if statement is None:
-        _refuse_unknown(relay, number, "reset")
+        _refuse_unknown(client, relay, number, "reset")
         return
     statement.refused = None
     copy = None if connection is None else connection.copies.find(statement.key)
     if copy is not None and (statement.id in session.cursors or statement.id in session.long_data):
         relay.run(renumbered(payload, copy), FIRST, Trait.NONE, lambda: session.end_statement(statement.id))
     else:
-        relay.client.send_ok()
-        relay.client.ready()
+        client.send_ok()
+        client.ready()
 
 
-def close(relay: Relay, packets: bytes, payload: bytes) -> None:
+def close(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_STMT_CLOSE, which has no answer. Copies that others may use stay."""
     session, connection = relay.session, relay.connection
     statement = session.statements.close(statement_id(payload))
@@ -212,22 +208,22 @@ def close(relay: Relay, packets: bytes, payload: bytes) -> None:
             session.end_statement(statement.id)
             relay.settle()
             return
-    relay.client.ready()
+    client.ready()
 
 
-def send_long_data(relay: Relay, packets: bytes, payload: bytes) -> None:
+def send_long_data(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_STMT_SEND_LONG_DATA, which has no answer: from here to the execution the session keeps its connection."""
     session, connection = relay.session, relay.connection
     statement = session.statements.find(statement_id(payload))
     if statement is None or statement.refused is not None:
-        relay.client.ready()
+        client.ready()
         return
     statement.keep_to_itself()
     copy = None if connection is None else connection.copies.find(statement)
     if connection is not None and copy is not None:
         session.begin_long_data(statement.id)
         connection.write(renumbered(payload, copy))
-        relay.client.ready()
+        client.ready()
     else:
         relay.begin(_send_long_data(relay, statement, payload))
 
@@ -250,10 +246,10 @@ async def _send_long_data(relay: Relay, statement: Statement, payload: bytes) ->
     relay.settle()
 
 
-def _refuse_unknown(relay: Relay, number: int, command: str) -> None:
+def _refuse_unknown(client: Client, relay: Relay, number: int, command: str) -> None:
     where = f"mysqld_stmt_{command}" if _is_mariadb(relay) else "mysql_stmt_precheck"
-    relay.client.send_error(Err(1243, "HY000", f"Unknown prepared statement handler ({number}) given to {where}"))
-    relay.client.ready()
+    client.send_error(Err(1243, "HY000", f"Unknown prepared statement handler ({number}) given to {where}"))
+    client.ready()
 
 
 def _is_mariadb(relay: Relay) -> bool:

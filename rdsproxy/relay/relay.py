@@ -14,7 +14,7 @@ from rdsproxy.logging import log_unexpected
 from rdsproxy.pool.pool import BorrowError, Pool
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.errors import AuthenticationError, ProtocolError
-from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, UploadReader, sequence_after
+from rdsproxy.protocol.framing import MAX_PAYLOAD, UploadReader, sequence_after
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm
 from rdsproxy.protocol.responses import Err
 from rdsproxy.protocol.results import number
@@ -34,7 +34,6 @@ _TO_THE_END: Final = (
 )
 
 READS_INSERT_ID: Final = Trait.INSERT_ID | Trait.ROUTINE
-COMMAND_AT: Final = HEADER_SIZE + 1
 
 Launch = Callable[[DatabaseConnection], None]
 """Sends a command that depends on the connection that it is sent on."""
@@ -103,10 +102,7 @@ class Relay:
                     if session.pins:
                         session.pins &= ~PinReason.COUNTED_ROWS
                     connection.last_borrower = self
-                    if launch is None:
-                        connection.run(packets, expect, self.form)
-                    else:
-                        launch(connection)
+                    self._send(connection, packets, expect, launch)
                     return
             elif not session.pins:
                 if self._left is not None:
@@ -114,14 +110,9 @@ class Relay:
                 if connection is None:
                     connection = self.pool.take(self.key, session.state)
                     if connection is not None:
-                        self.connection = connection
-                        connection.lend(self)
-                        session.borrowed()
+                        self._borrowed(connection)
                 if connection is not None:
-                    if launch is None:
-                        connection.run(packets, expect, self.form)
-                    else:
-                        launch(connection)
+                    self._send(connection, packets, expect, launch)
                 else:
                     self._waiting = (packets, expect, launch)
                     self.pool.wait(self, self.key, session.state)
@@ -143,10 +134,8 @@ class Relay:
         self._borrowed(connection)
         if connection.state is not self.session.state or connection.left is not None:
             self.begin(self._restore_and_run(connection, packets, expect, launch))
-        elif launch is None:
-            connection.run(packets, expect, self.form)
         else:
-            launch(connection)
+            self._send(connection, packets, expect, launch)
 
     def refused(self, err: Err) -> None:
         """Tell the client that its command could not get a connection."""
@@ -161,6 +150,9 @@ class Relay:
 
     def _launch(self, connection: DatabaseConnection, packets: bytes, expect: int, launch: Launch | None) -> None:
         self.go_on(connection)
+        self._send(connection, packets, expect, launch)
+
+    def _send(self, connection: DatabaseConnection, packets: bytes, expect: int, launch: Launch | None) -> None:
         if launch is None:
             connection.run(packets, expect, self.form)
         else:
@@ -201,7 +193,7 @@ class Relay:
         elsewhere = not session.found_rows_here and (text is None or b"FOUND_ROWS" in text.upper())
         retold = traits & Trait.DIAGNOSTICS and (not mine or session.captured or ends_diagnostics or elsewhere)
         if retold:
-            told = self._retold(packets, launch)
+            told = self._retold(None if launch is not None else text)
             if told is None:
                 return
             packets = told
@@ -229,13 +221,13 @@ class Relay:
             await run_all(connection, [QUIET])
         self._launch(connection, packets, expect, launch)
 
-    def _retold(self, packets: bytes, launch: Launch | None) -> bytes | None:
+    def _retold(self, sql: bytes | None) -> bytes | None:
         """Give the packets of a statement that has the same answer as one that reads diagnostics from elsewhere.
 
-        None: the client has been given the answer, or the error that it is not known.
+        `sql`: the text of a COM_QUERY; None for any other command. None: the client has been given the answer, or the
+        error that it is not known.
         """
-        sql = packets[COMMAND_AT:]
-        if launch is not None or packets[HEADER_SIZE] != commands.QUERY or len(sql) >= MAX_PAYLOAD - 1:
+        if sql is None:
             self._refuse(errors.DIAGNOSTICS_GONE)
             return None
         reply = diagnostics.shown(sql, self.session, self.form)
@@ -525,11 +517,9 @@ class Relay:
                 # It leaves alone what the statement before it has left behind.
                 connection.last_borrower = self
         except ConnectionLostError:
-            self._work = None
-            self._settling = False
-            self._done()
-            return
+            settled = False
         except (BorrowError, ProtocolError) as error:
+            settled = False
             self._lost = errors.STATE_LOST
             self.connection = None
             self.session.lost()
@@ -537,13 +527,14 @@ class Relay:
                 self.pool.recycle(connection)
             else:
                 self.pool.discard(connection)
-            self._work = None
-            self._settling = False
-            self._done()
-            return
+        else:
+            settled = True
         self._work = None
         self._settling = False
-        self.settle()
+        if settled:
+            self.settle()
+        else:
+            self._done()
 
     def _give_back(self, connection: DatabaseConnection) -> None:
         self.connection = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from rdsproxy.protocol.framing import HEADER_SIZE, frame
+from rdsproxy.protocol.framing import frame
 from rdsproxy.protocol.reply import FIRST, ClientForm, Reply
+from rdsproxy.protocol.results import payloads_of
 
 if TYPE_CHECKING:
     from rdsproxy.session.session import Session
@@ -34,7 +35,7 @@ def shown(sql: bytes, session: Session, form: ClientForm) -> bytes | None:
     if show is None or session.captured is None:
         return None
     kind, offset, limit = show.groups()
-    payloads = _payloads(session.captured.raw)
+    payloads = list(payloads_of(session.captured.raw))
     head, rows, end = payloads[:4], payloads[4:-1], payloads[-1]
     if kind.upper() == b"ERRORS":
         rows = [row for row, values in zip(rows, session.captured.rows, strict=True) if values[0] == b"Error"]
@@ -87,15 +88,3 @@ def _value(found: re.Match[bytes], session: Session) -> bytes:
     else:
         value = sum(row[0] == b"Error" for row in session.captured.rows)
     return b"CAST(%d AS SIGNED)" % value
-
-
-def _payloads(raw: bytes) -> list[bytes]:
-    payloads = []
-    position = 0
-    while position < len(raw):
-        end = position + HEADER_SIZE + int.from_bytes(raw[position : position + 3], "little")
-        payloads.append(raw[position + HEADER_SIZE : end])
-        position = end
-    return payloads
-
-

@@ -37,7 +37,7 @@ _NULL: Final = FIELD_TYPE.NULL
 class Statement:
     """What a client has prepared, and what it takes to prepare it again on another connection."""
 
-    __slots__ = ("_types", "id", "key", "parameters", "refused", "state", "text", "traits")
+    __slots__ = ("_types", "_types_at", "id", "key", "parameters", "refused", "state", "text", "traits")
 
     def __init__(self, number: int, text: bytes, state: State, traits: Trait, parameters: int) -> None:
         self.id = number
@@ -52,6 +52,8 @@ class Statement:
         self.refused: Err | None = None
         """Why some of its long data could not be sent: nobody waits for an answer to these, so its execution tells."""
         self._types = b""
+        self._types_at = _NULLS_AT + (parameters + 7) // 8
+        """Where the flag stands that types follow."""
 
     def keep_to_itself(self) -> None:
         """From here on have copies that no other statement uses."""
@@ -99,11 +101,6 @@ class Statement:
             if not payload[at] and self._types:
                 return frame(b"".join((head, payload[_FLAGS_AT:at], b"\x01", self._types, payload[at + 1 :])))
         return frame(head + payload[_FLAGS_AT:])
-
-    @property
-    def _types_at(self) -> int:
-        """Where the flag stands that types follow."""
-        return _NULLS_AT + (self.parameters + 7) // 8
 
 
 def _differ(some: bytes, others: bytes) -> bool:
@@ -199,13 +196,13 @@ class Copies:
             self._copies.move_to_end(key)
         return copy
 
-    def add(self, key: Hashable, number: int) -> list[bytes]:
-        """Note what the server has just prepared; gives the packets that close what it replaces or drives out."""
+    def add(self, key: Hashable, number: int) -> tuple[Copy, list[bytes]]:
+        """Note what the server has just prepared; gives also the packets that close what it replaces or drives out."""
         closing = [self._copies.pop(key)] if key in self._copies else []
-        self._copies[key] = Copy(number)
+        added = self._copies[key] = Copy(number)
         while len(self._copies) > self._limit:
             closing.append(self._copies.popitem(last=False)[1])
-        return [_close(copy) for copy in closing]
+        return added, [_close(copy) for copy in closing]
 
     def rename(self, key: Hashable, new: Hashable) -> Copy | None:
         """Keep the copy of one key under another, and give it, if there is one."""

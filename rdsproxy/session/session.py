@@ -20,7 +20,7 @@ from rdsproxy.session.holdings import SOME_TABLE, UNLOCK_TABLES, Deed, Holdings
 from rdsproxy.session.pinning import PASSING, TRACKERS, UNREAD_VARIABLES, VOLATILE, PinReason
 from rdsproxy.session.prepared import Statements, statement_id
 from rdsproxy.session.state import CHARACTER_SET_CONNECTION, COLLATION_CONNECTION, State, States
-from rdsproxy.session.statements import Trait
+from rdsproxy.session.statements import ENDING, Trait
 from rdsproxy.session.trackers import told_by
 
 IN_TRANSACTION: Final = cap.SERVER_STATUS_IN_TRANS | cap.SERVER_STATUS_IN_TRANS_READONLY
@@ -28,7 +28,7 @@ _SWITCH: Final = {b"0": b"OFF", b"1": b"ON"}
 LAST_INSERT_ID: Final = b"last_insert_id"
 COMPLETION_TYPE: Final = b"completion_type"
 """As RELEASE it makes the server close the connection behind each transaction: nobody else's may be closed so."""
-_ENDING: Final = Trait.HOLDS | Trait.LOCK | Trait.HANDLER
+_DEEDS: Final = ENDING & ~Trait.UNLOCKS
 _IN_DOUBT: Final[int] = PinReason.LOCK | PinReason.HANDLER
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
@@ -144,7 +144,7 @@ class Session:
         self._assigning = _NO_NAMES
         self._only_assigning = False
         self._deed = None
-        if text is not None and traits & _ENDING:
+        if text is not None and traits & _DEEDS:
             self._deed = self.state.lexer.deed(text, self.state.schema)
             if self._deed is not None:
                 self._pins_to_come &= ~_IN_DOUBT
@@ -208,7 +208,7 @@ class Session:
             if traits & Trait.UNLOCKS:
                 self.pins &= ~PinReason.LOCKED_TABLES
                 self._do(UNLOCK_TABLES)
-            if self._deed is not None and traits & _ENDING:
+            if self._deed is not None and traits & _DEEDS:
                 self._do(self._deed)
         for block in changes or ():
             self._learn_block(block, traits)
@@ -223,9 +223,11 @@ class Session:
         return (
             self.unproven_locks
             and bool(self.pins & PinReason.USER_LOCK)
-            and not self.pins & ~(PinReason.USER_LOCK | UNREAD_VARIABLES | PinReason.VARIABLE_VALUE)
-            and not self.status & IN_TRANSACTION
+            and self._nothing_holds_but(PinReason.USER_LOCK | UNREAD_VARIABLES | PinReason.VARIABLE_VALUE)
         )
+
+    def _nothing_holds_but(self, pins: int) -> bool:
+        return not self.pins & ~pins and not self.status & IN_TRANSACTION
 
     def answered_locks(self, gone: frozenset[bytes]) -> None:
         """Take which locks the session does not have."""
@@ -308,10 +310,8 @@ class Session:
     @property
     def must_read(self) -> bool:
         """Nothing holds the session on its connection but user variables, whose values must be asked for."""
-        return (
-            bool(self.pins & UNREAD_VARIABLES)
-            and not self.pins & ~(UNREAD_VARIABLES | PinReason.VARIABLE_VALUE)
-            and not self.status & IN_TRANSACTION
+        return bool(self.pins & UNREAD_VARIABLES) and self._nothing_holds_but(
+            UNREAD_VARIABLES | PinReason.VARIABLE_VALUE
         )
 
     def answered_user_variables(self, columns: dict[bytes, Column], rows: dict[bytes, Row]) -> None:

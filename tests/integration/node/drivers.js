@@ -9,22 +9,27 @@ const readline = require('node:readline');
 const TIMEOUT = 30000; // milliseconds
 const LONG = 1 << 20; // of longer texts only the length and the hash go back
 
+// What both drivers call by the same names.
+const shared = (o) => ({
+  host: o.host,
+  port: o.port,
+  user: o.user,
+  password: o.password,
+  database: o.database,
+  charset: o.charset,
+  multipleStatements: o.multipleStatements,
+  compress: Boolean(o.compress),
+  dateStrings: true,
+  rowsAsArray: true,
+});
+
 // What the two drivers do in different words.
 const mysql2 = {
   connect: (o) =>
     require('mysql2/promise').createConnection({
-      host: o.host,
-      port: o.port,
-      user: o.user,
-      password: o.password,
-      database: o.database,
-      charset: o.charset,
-      multipleStatements: o.multipleStatements,
+      ...shared(o),
       flags: o.foundRows ? ['FOUND_ROWS'] : ['-FOUND_ROWS'],
-      compress: Boolean(o.compress),
       ssl: o.ca && { ca: fs.readFileSync(o.ca), verifyIdentity: true },
-      dateStrings: true,
-      rowsAsArray: true,
       infileStreamFactory: (path) => fs.createReadStream(path),
     }),
   results([found, fields]) {
@@ -43,20 +48,11 @@ const mysql2 = {
 const mariadb = {
   connect: (o) =>
     require('mariadb').createConnection({
-      host: o.host,
-      port: o.port,
-      user: o.user,
-      password: o.password,
-      database: o.database,
-      charset: o.charset,
-      multipleStatements: o.multipleStatements,
+      ...shared(o),
       foundRows: Boolean(o.foundRows),
-      compress: Boolean(o.compress),
       ssl: o.ca && { ca: fs.readFileSync(o.ca) },
       allowPublicKeyRetrieval: true,
       permitLocalInfile: o.localInfile !== false,
-      dateStrings: true,
-      rowsAsArray: true,
     }),
   results(found) {
     return Array.isArray(found) && !found.meta ? found.map(this.result) : [this.result(found)];
