@@ -185,7 +185,7 @@ class Relay:
             mine = self.connection.last_borrower is self
         else:
             mine = bool(traits & Trait.DIAGNOSTICS or not clean) and self._borrow_last()
-        if self._left is not None and not mine:
+        if self._left is not None:
             await self._fetch_left(self._left)
         ends_diagnostics = not session.insert_id_here and traits & READS_INSERT_ID
         if new and traits & Trait.DIAGNOSTICS:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pymysql
 import pytest
 
+from tests.integration.packets import Packets
 from tests.integration.proxy import Proxy, one, refused, rows, run, status
 
 if TYPE_CHECKING:
@@ -191,3 +192,22 @@ def test_an_id_that_is_forced(proxy: Proxy, tables: list[str]) -> None:
         assert one(other, LAST) == 1000000
         run(session, f"INSERT INTO {mine} (value) VALUES (1)")
         assert one(session, LAST) == 5000
+
+
+def test_an_id_left_on_a_connection_that_is_not_the_one_held(proxy: Proxy, table: str) -> None:
+    """An option that the proxy sets by itself leads the session to another connection, before the id was needed."""
+    with proxy.connect() as one_more, proxy.connect() as another:
+        for each in (one_more, another):
+            run(each, "BEGIN")
+            one(each, f"SELECT COUNT(*) FROM {table}")
+        for each in (one_more, another):
+            run(each, "COMMIT")
+        with Packets(proxy.host, proxy.port) as session:
+            session.query(f"INSERT INTO {table} (id, value) VALUES (77, 1)")
+            session.query(f"INSERT INTO {table} (value) VALUES (2)")
+            assert session.command(0x1B, b"\0\0")[0] == 0xFE
+            session.query("BEGIN")
+            assert session.query(f"SELECT COUNT(*) FROM {table}")[-2] == b"\x012"
+            assert session.query(LAST)[-2] == b"\x0278"
+            session.query("COMMIT")
+            assert session.query(LAST)[-2] == b"\x0278"
