@@ -13,7 +13,7 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install 
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@.ci/packages "Python" python3=$(PYTHON)
@@ -54,15 +54,16 @@ run: $(VENV)/.for-run ## a private MariaDB and the proxy before it, until Ctrl-C
 test: $(VENV)/.for-test $(VENV)/.for-drivers ## all tests, on MariaDB and MySQL; TEST_ARGS="-k name" for some
 	@# What cannot be had here is skipped, with its reason; with CI set that fails.
 	@.ci/packages "the tests" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so mariadb-client=mariadb \
-		nodejs=node npm=npm $$($(BIN)/python -m tests.drivers) || [ -z "$${CI:-}" ]
+		nodejs=node npm=npm iproute2=tc $$($(BIN)/python -m tests.drivers) || [ -z "$${CI:-}" ]
 	@$(BIN)/python -m tests.servers || [ -z "$${CI:-}" ]
 	@# Two processes, one with each server: most of the time a test waits for a program to start or to end.
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(TEST_ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.for-test ## random scripts through the proxy and beside it; SOAK_ARGS=--help says what can be chosen
+soak: $(VENV)/.for-test ## fuzz the door, then random scripts through the proxy and beside it; SOAK_ARGS, FUZZ_ARGS=--help
 	@.ci/packages "the servers" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so mariadb-client=mariadb || true
 	@$(BIN)/python -m tests.servers || true
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 	@$(BIN)/python -m tests.differential $(SOAK_ARGS)
 
 .PHONY: lint
@@ -76,6 +77,23 @@ bench: $(VENV)/.for-test ## measure beside no proxy, HAProxy and MySQL Router; B
 		haproxy=haproxy sysbench=sysbench || true
 	@$(BIN)/python -m tests.servers || true
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+.PHONY: bench-failover
+bench-failover: $(VENV)/.for-test ## measure failovers beside no proxy and HAProxy; BENCH_ARGS=--help says what can be chosen
+	@.ci/packages "the benchmarks" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so mariadb-client=mariadb \
+		haproxy=haproxy iproute2=tc || true
+	@$(BIN)/python -m tests.servers || true
+	@$(BIN)/python -m tests.bench.failover $(BENCH_ARGS)
+
+.PHONY: flood
+flood: $(VENV)/.for-test ## measure ordinary clients beside 2,000 that flood the proxy; FLOOD_ARGS=--help says what can be chosen
+	@.ci/packages "the flood" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so sysbench=sysbench || true
+	@$(BIN)/python -m tests.flood $(FLOOD_ARGS)
+
+.PHONY: timing
+timing: $(VENV)/.for-test ## measure if the time of a refusal tells who exists; TIMING_ARGS=--help
+	@.ci/packages "the server" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so || true
+	@$(BIN)/python -m tests.timing $(TIMING_ARGS)
 
 .PHONY: clean
 clean: ## delete what the other targets made, but for packages and the cache in ~/.cache/rdsproxy

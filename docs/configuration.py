@@ -13,7 +13,7 @@ PAGE = Path(__file__).with_suffix(".md")
 INTRODUCTION = """\
 # Configuration
 
-<!-- Made by docs/configuration.py from rdsproxy/config/model.py; change it there. -->
+<!-- Made by docs/configuration.py from rdsproxy/config; change it there. -->
 
     twistd -n rdsproxy --config rdsproxy.toml
 
@@ -47,15 +47,14 @@ A complete file:
     ca = "ca.pem"
     [[target_group.targets]]
     host = "db.example.com"
+    [admin]
+    listen = "tcp:8404:interface=127.0.0.1"
 
 Without a file, this is enough to run; everything else has its default:
 
     twistd -n rdsproxy --target 10.0.0.5:3306 --listen tcp:3306:interface=127.0.0.1 --secret file:app.json
 
 An application that embeds the proxy makes the same configuration in Python: `rdsproxy.Config.model_validate({...})`.
-
-What RDS Proxy has and this version does not is refused, not ignored: `secret_arn`, `iam_auth = "REQUIRED"`,
-`target_role = "READ_ONLY"`, session pinning filters, several targets, topologies other than `static`, `[admin]`.
 """
 
 
@@ -75,7 +74,7 @@ def _section(schema: dict[str, Any], section: dict[str, Any], path: str) -> Iter
             rows.append(f"| `{key}` | {_kind(value)} | {_default(section, key, value)} | {_words(value)} |\n")
         else:
             heading = f"[[{below}]]" if is_array else f"[{below}]"
-            need = "" if key in section.get("required", []) else " Optional."
+            need = "" if is_array or key in section.get("required", []) else " Optional."
             inner.append(f"\n## `{heading}`\n{_words(table)}{need}\n")
             inner.extend(_section(schema, table, below))
     if rows:

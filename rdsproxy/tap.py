@@ -19,6 +19,7 @@ from twisted.python.usage import UsageError
 from .config import Config, ConfigError, load
 from .errors import StartError
 from .logging import configure, log_observer
+from .open_files import allow_open_files
 
 _log = structlog.get_logger("rdsproxy")
 
@@ -81,6 +82,7 @@ def makeService(options: Options) -> IService:
     else:
         _log_through_twist(runner, debug=debug)
         starting = Starting()  # type: ignore[no-untyped-call]
+    allow_open_files(config.proxy.max_client_connections)
     ProxyService(config, reactor=reactor).setServiceParent(starting)  # type: ignore[no-untyped-call]
     return starting
 

@@ -4,6 +4,7 @@ import ipaddress
 import weakref
 from pathlib import Path
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
@@ -23,6 +24,7 @@ from zope.interface import implementer
 from .config import ProxyTLSSettings, TLSMode
 from .errors import StartError
 
+_log = structlog.get_logger("rdsproxy.tls")
 _PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
 # RFC 5280 path validation, as OpenSSL numbers what can go wrong; the others are said by number.
 _CHAIN_ERRORS = {
@@ -32,7 +34,12 @@ _CHAIN_ERRORS = {
     19: "its chain ends in a certificate that is not trusted",
     20: "its issuer is not trusted",
     21: "its issuer is not trusted",
+    26: "it is for another purpose",
 }
+
+
+REFUSED = "the database's certificate is refused: "
+"""How ``CertificateRefusedError`` begins; the reason follows."""
 
 
 class TLSConfigError(StartError):
@@ -55,14 +62,53 @@ def proxy_tls(settings: ProxyTLSSettings) -> CertificateOptions:
             f"proxy.tls.private_key: {settings.private_key}: not the key of the certificate {settings.certificate}"
         )
     first, *chain = (crypto.X509.from_cryptography(certificate) for certificate in certificates)
+    authorities = []
+    if settings.ssl_ca is not None:
+        authorities = list(map(crypto.X509.from_cryptography, _certificates("proxy.tls.ssl_ca", settings.ssl_ca)))
     try:
         options = CertificateOptions(
-            privateKey=crypto.PKey.from_cryptography_key(key), certificate=first, extraCertChain=chain
+            privateKey=crypto.PKey.from_cryptography_key(key),
+            certificate=first,
+            extraCertChain=chain,
+            verify=bool(authorities),
+            caCerts=authorities or None,
+            # Whether one is needed depends on the user, who is not known before there is TLS.
+            requireCertificate=False,
         )
-        options.getContext()
+        context = options.getContext()
+        if authorities:
+            # Those that clients have several of choose by these names.
+            context.set_client_ca_list([authority.get_subject() for authority in authorities])
+            context.set_verify(SSL.VERIFY_PEER, _log_refusal)
     except (SSL.Error, TypeError, ValueError) as error:
         raise TLSConfigError(f"proxy.tls.certificate: {settings.certificate}: {_openssl_reason(error)}") from None
     return options
+
+
+def subject_of(certificate: crypto.X509 | None) -> str | None:
+    """Give the subject of a certificate in the form of RFC 4514; None if there is no certificate."""
+    if certificate is None:
+        return None
+    try:
+        return certificate.to_cryptography().subject.rfc4514_string()
+    except ValueError:
+        # One that OpenSSL takes and this parser does not: it is nobody's.
+        return None
+
+
+def _log_refusal(_: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+    """Say what OpenSSL's own error, which ends the handshake, does not: why, and which certificate of the chain."""
+    if not ok:
+        reason = _CHAIN_ERRORS.get(error, f"OpenSSL verification error {error}")
+        # Whoever made it up may have made it long.
+        subject = (subject_of(certificate) or "")[:200]
+        _log.warning("client certificate refused", reason=reason, subject=subject)
+    return bool(ok)
+
+
+def handshake_problem(error: BaseException | None) -> str | None:
+    """Give in words what has ended a TLS connection, for the log; None if it was not TLS."""
+    return f"TLS: {_openssl_reason(error)}" if isinstance(error, SSL.Error) else None
 
 
 def backend_tls(mode: TLSMode, host: str, ca: Path | None = None) -> IOpenSSLClientConnectionCreator | None:
@@ -114,7 +160,7 @@ class _BackendTLS:
             def check(_: SSL.Connection, cert: crypto.X509, error: int, depth: int, ok: int) -> bool:
                 reason = self._what_is_wrong(cert, error, depth, bool(ok))
                 if reason is not None and (handshaking := protocol()) is not None:
-                    refusal = CertificateRefusedError(f"the database's certificate is refused: {reason}")
+                    refusal = CertificateRefusedError(f"{REFUSED}{reason}")
                     handshaking.failVerification(Failure(refusal))
                 return reason is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ from rdsproxy.hub import Hub
 
 _log = Logger()
 _LINGER: Final = 5.0  # seconds
+
+_KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+"""After a minute of silence, less than load balancers and firewalls wait for, a peer has half a minute to answer."""
 
 
 class Wires:
@@ -91,6 +95,7 @@ class Wire(Protocol):
         if isinstance(transport, tcp.Connection):
             if not isinstance(transport, unix.Server):
                 transport.setTcpNoDelay(True)
+                _keep_alive(transport.socket)
             self._send = transport.socket.send
             self.recv = transport.socket.recv
         transport.registerProducer(self, True)
@@ -244,3 +249,12 @@ class Wire(Protocol):
 
     def stopProducing(self) -> None:
         """Nothing to do: connectionLost follows."""
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Find out about a peer that is gone without a word (a host that lost its power, a firewall that forgot)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE:
+        option = getattr(socket, name, None)  # macOS has other names, and hours
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)

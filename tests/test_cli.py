@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,74 @@ def test_check_config_shows_tls(file: Path, capsys: pytest.CaptureFixture[str]) 
     out = capsys.readouterr().out
     assert f"    TLS offered, certificate {file.parent}/server.pem\n" in out
     assert f"    TLS VERIFY_CA, authorities {file.parent}/server.pem\n" in out
+
+
+def test_check_config_shows_who_verifies_tokens(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings(file.parent, SERVERS["name"])
+    file.write_text(file.read_text().replace("[[proxy.auth]]", '[[proxy.auth]]\niam_auth = "REQUIRED"'))
+    with file.open("a") as config:
+        config.write('[proxy.tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n')
+        config.write('[proxy.iam]\nverify = "sts"\nhost = "proxy.example.com"\nregion = "eu-west-1"\n')
+        config.write('principals = [{ arn = "arn:aws:iam::123456789012:role/orders", users = ["app"] }]\n')
+    assert main(["check-config", str(file)]) == 0
+    assert "\n    IAM tokens of clients verified by sts\n" in capsys.readouterr().out
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "here")
+    assert main(["check-config", str(file)]) == 1
+    assert "\n  AWS_ENDPOINT_URL: must be http:// or https:// and a host" in capsys.readouterr().out
+
+
+def test_check_config_shows_the_admin_endpoint(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with file.open("a") as config:
+        config.write('[admin]\nlisten = "tcp:8404:interface=127.0.0.1"\n')
+    assert main(["check-config", str(file)]) == 0
+    assert capsys.readouterr().out.endswith("\n  admin tcp:8404:interface=127.0.0.1: /health, /metrics\n")
+
+
+def test_check_config_asks_no_api(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topology = '[target_group.topology]\nkind = "aws"\ncluster = "orders"\n'
+    file.write_text(CONFIG.partition("[[target_group.targets]]")[0] + topology)
+    assert main(["check-config", str(file)]) == 0
+    assert "\n  targets: the RDS cluster orders, as the RDS API says\n" in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    assert main(["check-config", str(file)]) == 1
+    assert capsys.readouterr().out == (
+        f"{file}: would not run\n"
+        "  target_group.topology.kind: 'aws' needs boto3: pip install rdsproxy[aws]\n"
+    )
+
+
+def test_check_config_asks_for_no_secret(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:orders-AbCdEf"
+    file.write_text(CONFIG.replace('secret = "file:app.json"', f'secret_arn = "{arn}"'))
+    assert main(["check-config", str(file)]) == 0
+    assert f"\n    the user of {arn} (caching_sha2_password), which was not asked for\n" in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    assert main(["check-config", str(file)]) == 1
+    assert capsys.readouterr().out == (
+        f"{file}: would not run\n  proxy.auth[0].secret_arn needs boto3: pip install rdsproxy[aws]\n"
+    )
+
+
+def test_check_config_looks_into_secrets_one_by_one(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECOND", '{"username": "app", "password": "hunter3"}')
+    with file.open("a") as config:
+        config.write('[[proxy.auth]]\nsecret = "env:SECOND"\n[[proxy.auth]]\nsecret = "env:THIRD_OF_NONE"\n')
+        config.write('[target_group.topology]\nmonitor_secret = "file:monitor.json"\n')
+    assert main(["check-config", str(file)]) == 1
+    assert capsys.readouterr().out == (
+        f"{file}: would not run\n"
+        f"  secret env:SECOND: has the same username as {file.parent}/app.json\n"
+        "  secret env:THIRD_OF_NONE: the environment variable is not set\n"
+        f"  secret {file.parent}/monitor.json: No such file or directory\n"
+    )
 
 
 def test_check_config_says_all_that_is_wrong(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

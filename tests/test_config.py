@@ -60,7 +60,11 @@ host = "10.0.0.5"
 port = 3307
 [target_group.topology]
 kind = "static"
+[admin]
+listen = "tcp:8404:interface=127.0.0.1"
 """
+
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:app-AbCdEf"
 
 MINIMAL: dict[str, Any] = {
     "proxy": {"endpoints": [{"listen": ["tcp:3306"]}], "auth": [{"secret": "file:app.json"}]},
@@ -100,6 +104,8 @@ def test_every_key_of_a_file_is_read(tmp_path: Path) -> None:
     assert (group.max_connections_percent, group.max_connections, group.connection_borrow_timeout) == (90, 20, 0)
     assert group.tls.mode == "VERIFY_CA"
     assert (group.targets[0].host, group.targets[0].port) == ("10.0.0.5", 3307)
+    assert config.admin is not None
+    assert config.admin.listen == "tcp:8404:interface=127.0.0.1"
 
 
 def test_relative_paths_start_at_the_folder_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,8 +119,8 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path: Path, monkeypa
     assert config.proxy.tls.certificate == folder / "server.pem"
     assert config.proxy.tls.private_key == Path("/etc/keys/server.key")
     assert config.target_group.tls.ca == folder / "ca.pem"
-    assert config.proxy.auth[0].secret_file == folder / "secrets/app.json"
-    assert config.proxy.auth[1].secret_file == Path("/secrets/old.json")
+    assert config.proxy.auth[0].secret == f"file:{folder}/secrets/app.json"
+    assert config.proxy.auth[1].secret == "file:/secrets/old.json"
 
 
 def test_what_is_left_out_has_the_values_of_rds_proxy() -> None:
@@ -151,17 +157,28 @@ def test_idle_connections_are_half_of_the_share_by_default() -> None:
         ("proxy.require_tls", True, "needs [proxy.tls], or no client could connect"),
         ("proxy.endpoints", [], "needs at least one"),
         ("proxy.endpoints.0.listen", [], "needs at least one"),
-        ("proxy.endpoints.0.target_role", "READ_ONLY", "this version does not have endpoints for readers yet"),
-        ("proxy.endpoints.0.target_role", "WRITER", "should be 'READ_WRITE', not 'WRITER'"),
+        ("proxy.endpoints.0.target_role", "WRITER", "should be 'READ_WRITE' or 'READ_ONLY', not 'WRITER'"),
         ("proxy.auth", [], "needs at least one"),
-        ("proxy.auth.0.secret", "app.json", 'must be "file:" and the path of a JSON file'),
-        ("proxy.auth.0.secret", "file:", 'must be "file:" and the path of a JSON file'),
-        (
-            "proxy.auth.0.secret_arn",
-            "arn:aws:x",
-            'this version does not have Secrets Manager yet; use secret = "file:..."',
+        *(
+            (
+                "proxy.auth.0.secret",
+                value,
+                'must be "file:" and the path of a JSON file, or "env:" and the name of a variable that has JSON',
+            )
+            for value in ("app.json", "file:", "env:", "vault:app")
         ),
-        ("proxy.auth.0.iam_auth", "REQUIRED", "this version does not have IAM authentication yet"),
+        *(
+            (
+                "proxy.auth.0.secret_arn",
+                value,
+                "must be the ARN of a secret, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME",
+            )
+            for value in ("app", ARN.replace("secretsmanager", "rds"), ARN.replace("123456789012", "12"))
+        ),
+        ("proxy.secrets.refresh_interval", 0.5, "should be greater than or equal to 1, not 0.5"),
+        ("proxy.secrets.max_age", 60, "must be more than refresh_interval, 60, not 60"),
+        ("proxy.secrets.previous_grace", -1, "should be greater than or equal to 0, not -1"),
+        ("proxy.auth.0.iam_auth", "ENABLED", "should be 'DISABLED' or 'REQUIRED', not 'ENABLED'"),
         (
             "proxy.auth.0.client_password_auth_type",
             "CLEAR",
@@ -185,13 +202,33 @@ def test_idle_connections_are_half_of_the_share_by_default() -> None:
             "has no effect in mode PREFERRED; it needs VERIFY_CA or VERIFY_IDENTITY",
         ),
         ("target_group.targets", [], "needs at least one"),
-        ("target_group.targets", [{"host": "a"}, {"host": "b"}], "one target in this version, not 2"),
+        ("target_group.targets", [{"host": "a"}, {"host": "a"}], "a:3306 is there twice"),
+        (
+            "target_group.targets",
+            [{"host": "a", "role": "READ_WRITE"}, {"host": "b", "role": "READ_WRITE"}],
+            "only one target may have the role READ_WRITE",
+        ),
         ("target_group.targets.0.host", "", "must be a host name or an address"),
         ("target_group.targets.0.port", 0, "should be greater than or equal to 1, not 0"),
         ("target_group.targets.0.port", 65536, "should be less than or equal to 65535, not 65536"),
-        ("target_group.topology.kind", "aurora", "this version does not have other topologies than static yet"),
-        ("target_group.topology.kind", "magic", "should be 'static', not 'magic'"),
-        ("admin", {"listen": "tcp:8404"}, "this version does not have the admin interface yet"),
+        (
+            "target_group.topology.kind",
+            "magic",
+            "should be 'static', 'replication', 'dns', 'aurora' or 'aws', not 'magic'",
+        ),
+        ("target_group.topology.cluster", "orders", "has no effect without kind 'aws'"),
+        ("target_group.topology.instance", "orders", "has no effect without kind 'aws'"),
+        ("target_group.topology.region", "eu-west-1", "has no effect without kind 'aws'"),
+        ("target_group.topology", {"dns_servers": ["::1"]}, "dns_servers has no effect without kind 'dns' or 'aws'"),
+        ("target_group.topology", {"kind": "aws"}, "kind 'aws' needs either cluster or instance"),
+        (
+            "target_group.topology",
+            {"kind": "aws", "cluster": "a", "instance": "b"},
+            "kind 'aws' needs either cluster or instance",
+        ),
+        ("target_group.topology.host_pattern", "{server_id}", "has no effect without kind 'aurora'"),
+        ("admin.listen", "tcp:70000", "a TCP port is at most 65535, not 70000"),
+        ("admin.listen", ["tcp:8404"], "should be a valid string"),
         ("proxy", 3, "should be a table, not 3"),
         ("proxy.endpoints", 3, "should be an array, not 3"),
     ],
@@ -199,6 +236,71 @@ def test_idle_connections_are_half_of_the_share_by_default() -> None:
 def test_a_bad_value_is_refused_with_its_path_and_the_reason(path: str, value: Any, reason: str) -> None:
     where = path.replace(".0", "[0]")
     assert refusal(changed(path, value)) == f"{where}: {reason}"
+
+
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "db", "10.0.0.0/33"])
+def test_what_is_not_a_network(network: str) -> None:
+    """Host bits too: they are more likely a mistake in the length than meant."""
+    reason = refusal(changed("proxy.endpoints.0.allow_cidrs", ["10.0.0.0/8", network]))
+    assert reason.startswith("proxy.endpoints[0].allow_cidrs[1]: must be a network such as 10.0.0.0/16: ")
+
+
+def test_a_user_has_one_secret() -> None:
+    for auth in ({}, {"secret": "file:app.json", "secret_arn": ARN}):
+        assert refusal(changed("proxy.auth", [auth])) == "proxy.auth[0]: needs either secret or secret_arn"
+    data = changed("proxy.auth", [{"secret_arn": ARN}, {"secret": "env:APP"}])
+    assert [(auth.secret, auth.secret_arn) for auth in from_dict(data).proxy.auth] == [(None, ARN), ("env:APP", None)]
+
+
+def test_the_monitor_has_one_secret_or_none() -> None:
+    both = {"monitor_secret": "file:m.json", "monitor_secret_arn": ARN}
+    reason = "target_group.topology.monitor_secret_arn: cannot stand beside monitor_secret"
+    assert refusal(changed("target_group.topology", both)) == reason
+    assert from_dict(MINIMAL).target_group.topology.monitor is None
+    by_arn = from_dict(changed("target_group.topology.monitor_secret_arn", ARN)).target_group.topology
+    assert by_arn.monitor == AuthSettings(secret_arn=ARN)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        (None, "is required by kind 'aurora'"),
+        *(
+            (
+                pattern,
+                "must have {server_id} in it, once, as in {server_id}.abc123.eu-west-1.rds.amazonaws.com",
+            )
+            for pattern in ("db.example", "{server_id}.{server_id}", "{server_id}.{region}.example")
+        ),
+        ("{server_id}.db example", "must be a host name or an address"),
+    ],
+)
+def test_aurora_needs_a_pattern_for_hosts(pattern: str | None, reason: str) -> None:
+    topology = {"kind": "aurora"} if pattern is None else {"kind": "aurora", "host_pattern": pattern}
+    assert refusal(changed("target_group.topology", topology)) == f"target_group.topology.host_pattern: {reason}"
+
+
+def test_aurora_takes_one_target_without_a_role() -> None:
+    topology = {"kind": "aurora", "host_pattern": "{server_id}.example"}
+    data = changed("target_group.topology", topology)
+    assert from_dict(data).target_group.topology.host_pattern == "{server_id}.example"
+    data["target_group"]["targets"] = [{"host": "a"}, {"host": "b"}]
+    assert refusal(data).endswith("kind 'aurora' takes one target, the cluster's endpoint")
+    data["target_group"]["targets"] = [{"host": "a", "role": "READ_WRITE"}]
+    assert "finds out the roles itself" in refusal(data)
+
+
+def test_aws_takes_no_targets() -> None:
+    data = changed("target_group.topology", {"kind": "aws", "cluster": "orders"})
+    assert refusal(data) == "target_group.targets: kind 'aws' finds out the targets itself: leave them out"
+    del data["target_group"]["targets"]
+    assert from_dict(data).target_group.targets == ()
+
+
+def test_all_others_need_a_target() -> None:
+    data = changed("target_group.topology", {"kind": "replication"})
+    del data["target_group"]["targets"]
+    assert refusal(data) == "target_group.targets: needs at least one"
 
 
 def test_a_half_of_tls_is_refused() -> None:
@@ -228,9 +330,32 @@ def test_a_port_beyond_the_last_one_is_refused() -> None:
     assert line == "proxy.endpoints[0].listen[0]: a TCP port is at most 65535, not 70000"
 
 
+def test_an_admin_endpoint_is_any_of_twisteds(tmp_path: Path) -> None:
+    missing = tmp_path / "admin.pem"
+    assert refusal(changed("admin.listen", f"ssl:8404:privateKey={missing}:certKey={missing}")) == (
+        "admin.listen: not an endpoint such as tcp:3306:interface=127.0.0.1: "
+        f"[Errno 2] No such file or directory: '{missing}'"
+    )
+    for listen in ("tcp6:8404", "unix:/run/rdsproxy/admin.sock:mode=660", "systemd:domain=INET:name=admin"):
+        admin = from_dict(changed("admin.listen", listen)).admin
+        assert admin is not None
+        assert admin.listen == listen
+
+
 def test_sockets_of_systemd_are_not_looked_for_before_the_start() -> None:
-    listen = ["systemd:domain=INET:index=0", "systemd:domain=INET:name=mysql", "haproxy:tcp:3306"]
+    listen = ["systemd:domain=INET:index=0", "systemd:domain=INET:name=mysql", "haproxy:unix:/run/mysql.sock"]
     assert list(from_dict(changed("proxy.endpoints.0.listen", listen)).proxy.endpoints[0].listen) == listen
+
+
+def test_balancers_have_to_be_listed() -> None:
+    """Whoever connects to such a port can pass for any client: not to say who may is refused."""
+    for listen in (["haproxy:tcp:3306"], ["tcp:1", "haproxy:tcp6:3306"], ["haproxy:systemd:domain=INET:index=0"]):
+        data = changed("proxy.endpoints.0.listen", listen)
+        assert refusal(data).startswith("proxy.endpoints[0].allow_cidrs: is required with haproxy: whoever may connect")
+        data["proxy"]["endpoints"][0]["allow_cidrs"] = ["0.0.0.0/0", "::/0"]
+        assert from_dict(data).proxy.endpoints[0].allow_cidrs == ("0.0.0.0/0", "::/0")
+    for path in ("haproxy:unix:/run/mysql.sock", "haproxy:systemd:domain=UNIX:index=0"):
+        assert from_dict(changed("proxy.endpoints.0.listen", [path])).proxy.endpoints[0].allow_cidrs == ()
 
 
 def test_two_endpoints_of_one_name_are_refused() -> None:
@@ -252,7 +377,6 @@ def test_all_problems_are_told_at_once_a_line_each() -> None:
     del data["target_group"]["targets"]
     assert [line.split(":")[0] for line in refusal(data).splitlines()] == [
         "proxy.endpoints[0].listen[0]",
-        "proxy.endpoints[0].target_role",
         "proxy.endpoints[1].listen",
         "target_group.max_connections_percent",
         "target_group.targets",
@@ -291,7 +415,7 @@ def test_an_embedding_application_makes_one_in_python() -> None:
         ),
         target_group=TargetGroupSettings(targets=(TargetSettings(host="db"),), max_connections=4),
     )
-    assert config.proxy.auth[0].secret_file == Path("app.json")
+    assert config.proxy.auth[0].secret == "file:app.json"
     assert Config.model_validate(MINIMAL).target_group.targets[0].host == "db"
     with pytest.raises(ValidationError):
         TargetSettings(host="db", port=0)
@@ -318,7 +442,7 @@ def test_the_quick_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     config = Config.quick(target="[::1]:3307", listen=["tcp:1", "tcp:2"], secret="file:app.json")
     assert (config.target_group.targets[0].host, config.target_group.targets[0].port) == ("::1", 3307)
     assert config.proxy.endpoints[0].listen == ("tcp:1", "tcp:2")
-    assert config.proxy.auth[0].secret_file == tmp_path / "app.json"
+    assert config.proxy.auth[0].secret == f"file:{tmp_path}/app.json"
 
 
 def test_the_quick_form_names_its_options() -> None:
@@ -327,3 +451,25 @@ def test_the_quick_form_names_its_options() -> None:
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["--listen", "--secret", "--target"]
     with pytest.raises(ConfigError, match="--target: must be HOST:PORT, not 'db'"):
         Config.quick(target="db", listen=["tcp:1"], secret="file:app.json")
+
+
+def test_certificates_of_clients() -> None:
+    data = changed("proxy.auth.0.require_subject", "CN=orders")
+    needs = "proxy.auth: require_x509 and require_subject need ssl_ca in [proxy.tls]"
+    assert refusal(data) == refusal(changed("proxy.auth.0.require_x509", True)) == needs
+    data["proxy"]["tls"] = {"certificate": "server.pem", "private_key": "server.key"}
+    assert refusal(data) == needs
+    data["proxy"]["tls"]["ssl_ca"] = "clients.pem"
+    data["proxy"]["auth"][0]["require_subject"] = "CN=orders,O=Big\\, Bad Inc"
+    assert from_dict(data).proxy.auth[0].subject == "CN=orders,O=Big\\, Bad Inc"
+    for wrong in ("/CN=orders", ""):
+        data["proxy"]["auth"][0]["require_subject"] = wrong
+        assert refusal(data) == (
+            "proxy.auth[0].require_subject: must be the subject of a certificate as RFC 4514 writes it, "
+            "such as CN=app,O=Orders"
+        )
+
+
+def test_which_certificates_a_user_needs() -> None:
+    for settings, subject in (({}, None), ({"require_x509": True}, ""), ({"require_subject": "CN=a"}, "CN=a")):
+        assert AuthSettings(secret="file:x", **settings).subject == subject

@@ -6,8 +6,10 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from rdsproxy.config import from_dict
 from rdsproxy.session.pinning import PinReason
 from tests.servers import MariaDB
+from tests.test_metrics import Proxy
 
 TOP = Path(__file__).parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *(TOP / "docs").glob("*.md")])
@@ -75,6 +78,27 @@ def test_each_pin_is_explained() -> None:
     assert sorted(named) == sorted(reason.name or "" for reason in PinReason if reason)
 
 
+@by_name
+def test_tests_that_are_named_exist(page: Path) -> None:
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text()):
+        assert re.search(rf"^def {name}\(", (TOP / file).read_text(), re.MULTILINE), f"{file}::{name}"
+
+
+def test_each_promise_names_its_test() -> None:
+    text = (TOP / "docs" / "threats.md").read_text()
+    rows = re.findall(r"^\| [STRIDE, ]*\| (?!promised)(.*?) ?\| (.*) \|$", text, re.MULTILINE)
+    assert len(rows) > 40
+    for promise, shown in rows:
+        assert re.fullmatch(r"`tests/[\w/]+\.py::\w+`", shown), promise
+
+
+def test_each_metric_is_explained() -> None:
+    text = (TOP / "docs" / "operating.md").read_text()
+    named = re.findall(r"^\| `(rdsproxy_\w+)` \|", text, re.MULTILINE)
+    families = [family for family in Proxy().registry.collect() if family.name.startswith("rdsproxy_")]
+    assert named == [family.name + ("_total" if family.type == "counter" else "") for family in families]
+
+
 def test_functions_of_the_walk_exist() -> None:
     text = (TOP / "docs" / "architecture.md").read_text()
     section = text.partition("## The walk of a query")[2].partition("\n## ")[0]
@@ -98,6 +122,55 @@ def test_own_users_of_the_embedding_page(mariadb: MariaDB, tmp_path: Path) -> No
     assert f'user="{name}", password="{password}"' in code
     code = code.replace("127.0.0.1:3306", f"127.0.0.1:{mariadb.port}")
     assert run(code, tmp_path).splitlines()[-1] == "(42,)"
+
+
+def test_own_place_for_secrets_of_the_credentials_page(mariadb: MariaDB, tmp_path: Path) -> None:
+    class Vault(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.headers["X-Vault-Token"] == "token"
+            secret = {"username": mariadb.user.name, "password": mariadb.user.password}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"data": {"data": secret}}).encode())
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    config = tmp_path / "rdsproxy.toml"
+    config.write_text(
+        f"[[proxy.endpoints]]\nlisten = ['tcp:0:interface=127.0.0.1']\n[[proxy.auth]]\nsecret = 'file:unused'\n"
+        f"[[target_group.targets]]\nhost = '127.0.0.1'\nport = {mariadb.port}\n"
+    )
+    (code,) = blocks(TOP / "docs" / "credentials.md", "python")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Vault) as vault:
+        thread = threading.Thread(target=vault.serve_forever)
+        thread.start()
+        code += f"""
+import pymysql
+from twisted.internet import task
+
+proxy = proxy_of({str(config)!r}, "http://127.0.0.1:{vault.server_port}/v1/secret/data/app", "token")
+
+def ask(port):
+    with pymysql.connect(host="127.0.0.1", port=port, user="app", password="app-password") as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 6 * 7")
+            return cursor.fetchone()
+
+async def main(reactor):
+    proxy.startService()
+    try:
+        print(await deferToThread(ask, proxy.ports[0].getHost().port))
+    finally:
+        await proxy.stopService()
+
+task.react(main)
+"""
+        try:
+            assert run(code, tmp_path).splitlines()[-1] == "(42,)"
+        finally:
+            vault.shutdown()
+            thread.join()
 
 
 def run(code: str, folder: Path) -> str:

@@ -16,7 +16,9 @@ import pymysql
 import pytest
 from cryptography import x509
 
+from rdsproxy.demo.mariadb import MariaDB as DemoMariaDB
 from rdsproxy.demo.mariadb import mariadb_program
+from rdsproxy.demo.server import ServerError
 from tests.servers import DatabaseServer, MariaDB, ServerMissingError, User, free_port, make_certificates
 from tests.servers.mysql_install import InstallError, debian_mirror, install_mysql
 
@@ -48,6 +50,22 @@ def test_kind_and_version_are_the_servers_own(database: DatabaseServer) -> None:
     with connect(database, database.user) as connection:
         assert one(connection, "SELECT VERSION()") == database.version
     assert ("MariaDB" in database.version) == (database.kind == "mariadb")
+
+
+def test_temporary_files_are_in_the_servers_own_folder(database: DatabaseServer) -> None:
+    with connect(database, database.user) as connection:
+        assert one(connection, "SELECT @@tmpdir") == str(database.directory)
+
+
+def test_a_starting_mariadb_does_not_disturb_the_installation_of_another(tmp_path: Path, monkeypatch: Any) -> None:
+    seen = tmp_path / "seen"
+    program = tmp_path / "mariadb-install-db"
+    program.write_text(f'#!/bin/sh\necho "$TMPDIR" > {seen}\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ServerError, match="mariadb-install-db failed"):
+        DemoMariaDB(tmp_path / "server").initialise(tmp_path / "data")
+    assert Path(seen.read_text().strip()) != Path(tempfile.gettempdir())
 
 
 def test_the_certificate_is_for_localhost_and_signed_by_the_ca(database: DatabaseServer) -> None:

@@ -98,6 +98,8 @@ def visit(endpoint: Path) -> None:
     """Connect and wait until the proxy says something or hangs up: then its reactor runs."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(endpoint))
+        # Whoever speaks before the greeting is answered at once, also while there is no database.
+        client.sendall(b"\0")
         client.recv(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
@@ -13,6 +13,7 @@ from twisted.internet.error import ConnectionLost as TransportLost
 from twisted.python.failure import Failure
 
 from rdsproxy.protocol import commands
+from rdsproxy.protocol.attributes import NONE, with_attributes
 from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.framing import MAX_PAYLOAD, PacketReader, frame, sequence_after
 from rdsproxy.protocol.reply import DONE, FIRST, ClientForm, Reply
@@ -21,6 +22,9 @@ from rdsproxy.session.leaving import Left
 from rdsproxy.session.prepared import Copies, Copy
 from rdsproxy.session.state import State, States
 from rdsproxy.wire import Wire, Wires
+
+if TYPE_CHECKING:
+    from rdsproxy.pool.pool import Pool
 
 OWN_FORM: Final = ClientForm(eof=False, track=True, local_files=False)
 """The form of replies to the proxy itself: as the server sends them."""
@@ -44,6 +48,11 @@ class PoolKey(NamedTuple):
 class Borrower(Shape):
     """Whoever has a connection on loan."""
 
+    sequence: int
+    """The sequence id that it expects of the reply's first packet."""
+    attributes: bytes | None
+    """Those of its COM_QUERY, None if they are in it."""
+
     def deliver(self, data: bytes | bytearray) -> None:
         """Take a part of the reply."""
 
@@ -52,6 +61,9 @@ class Borrower(Shape):
 
     def connection_broken(self, why: str) -> None:
         """The connection is gone."""
+
+    def give_up(self, connection: DatabaseConnection) -> None:
+        """Give the connection back to the pool, unless it is in use."""
 
     def pause(self) -> None:
         """The database reads slowly: stop sending to it."""
@@ -74,8 +86,14 @@ class DatabaseConnection(Wire):
         """The server's own id of this connection."""
         self.secure = False
         """It speaks TLS."""
+        self.pool: Pool
+        """Lends it; like what follows known once it is logged in."""
+        self.has_attributes = False
+        """CLIENT_QUERY_ATTRIBUTES was agreed on: each COM_QUERY has to have them."""
         self.states: States
-        """The states of its pool; known once it is logged in."""
+        """The states of its sessions."""
+        self.fresh: State
+        """What a new connection of this target is set to."""
         self.reply = Reply()
         self.state: State | None = None
         """What the connection's session is set to; None while that is not known."""
@@ -84,8 +102,8 @@ class DatabaseConnection(Wire):
         self.left: Left | None = None
         """What the session that used it last has left there, and nobody has taken yet."""
         self.borrower: Borrower | None = None
-        self.last_borrower: Borrower | None = None
-        """Whose statement ran last, as long as nothing else has run since."""
+        self.last_borrower: object = None
+        """Whose statement ran last, as long as nothing else has run since; `Relay.behind` if ROW_COUNT() is another."""
         self.targeted = 0
         """How many KILL QUERY for it have not been answered."""
         self.used = False
@@ -164,6 +182,8 @@ class DatabaseConnection(Wire):
         if len(self._questions) == 1:
             self.receive = self._read_answers
             self.reply.begin(expect, OWN_FORM)
+        if self.has_attributes:
+            packets = [with_attributes(packet, NONE) for packet in packets]
         self.write(b"".join(packets))
         return questions.answered
 
@@ -204,7 +224,10 @@ class DatabaseConnection(Wire):
             self._break(f"unreadable reply: {error}")
 
     def ask_after_left(self, packets: Sequence[bytes]) -> Deferred[list[Result]]:
-        """Do as `ask`, but first, in the same write, take for the last session what it has left here."""
+        """Do as `ask`, but first, in the same write, take for the last session what it has left here.
+
+        That is taken even if whoever asks does not wait for the answers.
+        """
         left = self.left
         questions = [] if left is None else left.questions()
 
@@ -217,11 +240,13 @@ class DatabaseConnection(Wire):
                 left.done()
             return results[len(questions) :]
 
+        told: Deferred[list[Result]] = Deferred()
         if not questions and not packets:
-            nothing: Deferred[list[Result]] = Deferred()
-            nothing.callback([])
-            return nothing.addCallback(answered)
-        return self.ask([*(packet for packet, _ in questions), *packets]).addCallback(answered)
+            told.callback(answered([]))
+        else:
+            asked = self.ask([*(packet for packet, _ in questions), *packets])
+            asked.addCallback(answered).addCallbacks(told.callback, told.errback)
+        return told
 
     def add_copy(self, key: Hashable, number: int) -> Copy:
         """Note the statement that the server has just prepared, and close those that it replaces or drives out."""
@@ -241,8 +266,14 @@ class DatabaseConnection(Wire):
     def run(self, packets: bytes, expect: int, form: ClientForm) -> None:
         """Send a command of the borrower, whose reply begins in state `expect` of `protocol.reply`."""
         self.reply.begin(expect, form)
+        if self.has_attributes:
+            assert self.borrower is not None
+            attributes = self.borrower.attributes
+            if attributes is not None:
+                packets = with_attributes(packets, attributes)
         if len(packets) > MAX_PAYLOAD:
-            self.reply.packets = (sequence_after(packets) - 1) & 0xFF
+            assert self.borrower is not None
+            self.reply.follow(sequence_after(packets), self.borrower.sequence)
         self.receive = self._relay
         self.write(packets)
 
@@ -318,6 +349,11 @@ class DatabaseConnection(Wire):
     def time_out(self) -> None:
         """Give up a login that takes too long."""
         self._break("no answer in time")
+
+    def cut(self, why: str) -> None:
+        """Be lost, as if the database had closed the connection."""
+        if not self.lost:
+            self._break(why)
 
     def abandon(self) -> None:
         """Close after a failed login, of which the caller knows."""

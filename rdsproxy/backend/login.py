@@ -12,10 +12,13 @@ from rdsproxy.backend.connection import DatabaseConnection
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.authentication.client import ClientAuthentication
+from rdsproxy.protocol.authentication.plugins import CLEAR
 from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.handshake import ChangeUser, Greeting, HandshakeResponse, SSLRequest
 from rdsproxy.protocol.responses import Err, parse_err
 from rdsproxy.protocol.results import Result
+from rdsproxy.protocol.telling import EVERYTHING
+from rdsproxy.session.tracking import put_in_force
 
 UTF8MB4_GENERAL_CI: Final = 45
 """The one collation of every login: all servers since 5.5 have it."""
@@ -35,10 +38,18 @@ CAPABILITIES: Final = (
     | cap.CLIENT_SESSION_TRACK
     | cap.CLIENT_DEPRECATE_EOF
 )
-"""Every connection has this one shape; only CLIENT_FOUND_ROWS is added for clients that asked for it."""
+"""Every connection to a server has one shape: this, and what of `cap.fitted` the server has. Only CLIENT_FOUND_ROWS is
+added for clients that asked for it."""
 
 _REQUIRED: Final = cap.CLIENT_SESSION_TRACK | cap.CLIENT_DEPRECATE_EOF | cap.CLIENT_PLUGIN_AUTH
 _MAX_PACKET: Final = 1 << 30
+_NAMES: Final = b"NAMES utf8mb4 COLLATE utf8mb4_general_ci"
+
+_DENIALS: Final = frozenset((1044, 1045, 1698, 1862, 3118))
+"""ER_DBACCESS_DENIED, ER_ACCESS_DENIED, ER_ACCESS_DENIED_NO_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN and
+ER_ACCOUNT_HAS_BEEN_LOCKED."""
+
+NO_SECRET: Final = Err(1045, "28000", "Access denied: the proxy has no secret of this user that can be used")
 
 
 class LoginError(Exception):
@@ -47,6 +58,11 @@ class LoginError(Exception):
     def __init__(self, why: str, err: Err | None = None) -> None:
         super().__init__(why)
         self.err = err
+
+    @property
+    def is_denial(self) -> bool:
+        """The server does not let this user in, by this password or at all."""
+        return self.err is not None and self.err.code in _DENIALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +75,10 @@ class TLSPolicy:
     """Do without a server that does not offer it."""
 
 
-async def log_in(connection: DatabaseConnection, username: str, password: str, tls: TLSPolicy) -> Greeting:
-    """Go from the greeting to the first OK.
+async def log_in(
+    connection: DatabaseConnection, username: str, password: str, tls: TLSPolicy, *, shown: bool = False
+) -> Greeting:
+    """Go from the greeting to the first OK. With `shown` an OK counts only once the server has seen the password.
 
     Raises LoginError, AuthenticationError, ProtocolError and ConnectionLostError.
     """
@@ -70,7 +88,9 @@ async def log_in(connection: DatabaseConnection, username: str, password: str, t
             f"the server ({greeting.server_version}) does not offer session tracking: "
             "MySQL 5.7.5, MariaDB 10.2 or newer is needed"
         )
-    capabilities = CAPABILITIES | (cap.CLIENT_FOUND_ROWS if connection.key.found_rows else 0)
+    capabilities = cap.fitted(CAPABILITIES, greeting.capabilities)
+    if connection.key.found_rows:
+        capabilities |= cap.CLIENT_FOUND_ROWS
     secure = False
     if greeting.capabilities & cap.CLIENT_SSL and tls.creator is not None:
         request = SSLRequest(capabilities, _MAX_PACKET, UTF8MB4_GENERAL_CI)
@@ -92,7 +112,10 @@ async def log_in(connection: DatabaseConnection, username: str, password: str, t
     )
     connection.send_packet(response.build())
     await _authenticate(connection, authentication)
+    if shown and authentication.plugin != CLEAR:
+        raise LoginError(f"the server lets this user in by {authentication.plugin}, and not by what {CLEAR} shows")
     connection.thread_id = greeting.connection_id
+    connection.has_attributes = bool(capabilities & cap.CLIENT_QUERY_ATTRIBUTES)
     connection.logged_in()
     return greeting
 
@@ -135,18 +158,12 @@ async def _authenticate(connection: DatabaseConnection, authentication: ClientAu
 def setup_packets(tracked: bytes, init_query: str) -> list[bytes]:
     """Give the commands that make a fresh connection, or one that was reset, what every loan begins with.
 
-    `tracked`: the value for session_track_system_variables.
+    The last one makes the trackers tell the proxy all; `tracked` is its value for session_track_system_variables.
     """
-    packets = [
-        commands.query(
-            b"SET NAMES utf8mb4 COLLATE utf8mb4_general_ci, "
-            b"session_track_system_variables='" + tracked + b"', session_track_schema=1, "
-            b"session_track_state_change=1, session_track_transaction_info='CHARACTERISTICS'"
-        )
-    ]
-    if init_query:
-        packets.append(commands.query(init_query.encode()))
-    return packets
+    settings = EVERYTHING._replace(system_variables=tracked)
+    if not init_query:
+        return [put_in_force(settings, _NAMES)]
+    return [commands.query(b"SET " + _NAMES), commands.query(init_query.encode()), put_in_force(settings)]
 
 
 def first_error(results: list[Result]) -> Err | None:

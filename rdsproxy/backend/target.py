@@ -9,10 +9,17 @@ from typing import Final
 from rdsproxy.backend.connection import DatabaseConnection
 from rdsproxy.backend.login import ask
 from rdsproxy.protocol import commands
+from rdsproxy.protocol.handshake import Greeting
 from rdsproxy.protocol.results import number
+from rdsproxy.session.pinning import CHANGING
 from rdsproxy.session.state import Collation
+from rdsproxy.session.tracking import SYSTEM_VARIABLES
 
-_STATEMENT_ID: Final = b"statement_id"
+# Since 10.10 MariaDB has collations that belong to several character sets, and lists them in a table of their own.
+_COLLATIONS: Final = (
+    b"SELECT ID, COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS /*M!101001 UNION SELECT ID, "
+    b"FULL_COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY */"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,8 @@ class Facts:
 
     version: str
     """As in the greeting, which clients of the proxy are shown."""
+    capabilities: int
+    """What the server offers."""
     collation: int
     """The server's default, lower 8 bits, for the greeting."""
     max_connections: int
@@ -43,13 +52,16 @@ class Facts:
         return self.is_mariadb or not self.version.startswith("5.")
 
 
-async def learn_facts(connection: DatabaseConnection, version: str, collation: int) -> Facts:
-    """Ask a connection that has just logged in. Raises LoginError, ProtocolError and ConnectionLostError."""
+async def learn_facts(connection: DatabaseConnection, greeting: Greeting) -> Facts:
+    """Ask a connection that has just logged in.
+
+    Raises LoginError, ProtocolError and ConnectionLostError.
+    """
     limits, collations, defaults, variables = await ask(
         connection,
         [
             commands.query(b"SELECT @@max_connections, @@max_allowed_packet"),
-            commands.query(b"SELECT ID, COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS"),
+            commands.query(_COLLATIONS),
             commands.query(
                 b"SHOW GLOBAL VARIABLES WHERE Variable_name IN ('character_set_client', 'character_set_connection', "
                 b"'character_set_results', 'collation_connection')"
@@ -57,16 +69,15 @@ async def learn_facts(connection: DatabaseConnection, version: str, collation: i
             commands.query(b"SHOW SESSION VARIABLES"),
         ],
     )
-    if "MariaDB" in version:
-        tracked = b"*"
-    else:
-        # '*' would put statement_id, which grows with each statement, into every OK.
-        names = (name for name, _ in variables.table(2) if name)
-        tracked = b",".join(name for name in names if name != _STATEMENT_ID and b"." not in name)
+    version = greeting.server_version
+    # '*' would put what each statement changes into each OK.
+    names = (name for name, _ in variables.table(2) if name)
+    tracked = b",".join(name for name in names if name not in CHANGING and b"." not in name)
     max_connections, max_allowed_packet = limits.row(2)
     return Facts(
         version=version,
-        collation=collation,
+        capabilities=greeting.capabilities,
+        collation=greeting.charset,
         max_connections=number(max_connections, 1),
         max_allowed_packet=number(max_allowed_packet, 1 << 24),
         tracked=tracked,
@@ -79,23 +90,48 @@ async def learn_facts(connection: DatabaseConnection, version: str, collation: i
     )
 
 
-async def learn_baseline(connection: DatabaseConnection) -> dict[bytes, bytes]:
+async def learn_baseline(connection: DatabaseConnection, facts: Facts) -> dict[bytes, bytes]:
     """Ask for the session variables of a connection that was set up and not used yet.
 
     Variables that differ from connection to connection, or from moment to moment, are left out: to write them
     back would be wrong.
     """
     (variables,) = await ask(connection, [commands.query(b"SHOW SESSION VARIABLES")])
-    return {name: value or b"" for name, value in variables.table(2) if name and name not in _FLEETING}
+    baseline = {name: value or b"" for name, value in variables.table(2) if name and name not in _FLEETING}
+    return baseline | {SYSTEM_VARIABLES: facts.tracked}  # SHOW cuts off long values
 
+
+MEANING: Final[tuple[bytes, ...]] = (
+    b"autocommit",
+    b"character_set_client",
+    b"character_set_connection",
+    b"character_set_results",
+    b"collation_connection",
+    b"default_week_format",
+    b"div_precision_increment",
+    b"foreign_key_checks",
+    b"group_concat_max_len",
+    b"lc_time_names",
+    b"sql_mode",
+    b"sql_safe_updates",
+    b"time_zone",
+    b"transaction_isolation",
+    b"transaction_read_only",
+    b"tx_isolation",
+    b"tx_read_only",
+    b"unique_checks",
+)
+"""Session variables that change what statements mean, and so have to be alike on all targets of a group.
+
+Others are each server's own affair: its paths, and `auto_increment_offset`, by which writers are told apart.
+"""
 
 _FLEETING: Final = frozenset(
     (
-        _STATEMENT_ID,
+        *CHANGING,
         b"error_count",
         b"identity",
         b"insert_id",
-        b"last_gtid",
         b"last_insert_id",
         b"pseudo_thread_id",
         b"rand_seed1",

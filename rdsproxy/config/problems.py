@@ -8,13 +8,8 @@ from pydantic import ValidationError
 
 from rdsproxy.errors import StartError
 
-# Known to RDS Proxy, or planned, but absent here: refused by name, so that nobody takes a setting for active.
-_NOT_YET = {
-    "secret_arn": 'this version does not have Secrets Manager yet; use secret = "file:..."',
-    "admin": "this version does not have the admin interface yet",
-}
 # What their values say is not for a terminal or a log.
-_SILENT = {"secret", "init_query"}
+_SILENT = {"secret", "secret_arn", "keys", "keys_arn", "init_query"}
 
 # pydantic's words, where they speak of Python and not of TOML.
 _PLAINER = {
@@ -63,8 +58,6 @@ def problems_of(error: ValidationError, known_keys: Iterable[str]) -> list[str]:
 def _reason(kind: str, message: str, location: Sequence[int | str], value: Any, keys: list[str]) -> str:
     key = str(location[-1]) if location else ""
     if kind == "extra_forbidden":
-        if key in _NOT_YET:
-            return _NOT_YET[key]
         close = difflib.get_close_matches(key, keys, n=1)
         return f"unknown key; did you mean {close[0]}?" if close else "unknown key"
     if kind == "missing":

@@ -1,5 +1,8 @@
 """Where users' names and passwords come from."""
 
-from .file import FileCredentials, SecretError
+from .cached import SecretPolicy
+from .errors import SecretError, SecretUnavailableError
+from .static import StaticCredentials
+from .store import CredentialStore
 
-__all__ = ["FileCredentials", "SecretError"]
+__all__ = ["CredentialStore", "SecretError", "SecretPolicy", "SecretUnavailableError", "StaticCredentials"]

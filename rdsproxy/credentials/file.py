@@ -1,76 +1,58 @@
-"""Credentials from JSON files, read once at start."""
+"""A secret that is a JSON file, read again when it changes."""
 
-import json
-from collections.abc import Iterable, Iterator
+from __future__ import annotations
+
+import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Final
 
+from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from rdsproxy.config import AuthSettings
-from rdsproxy.errors import StartError
-from rdsproxy.interfaces import Credential, ICredentialProvider
+from rdsproxy.credentials.errors import SecretError
+from rdsproxy.interfaces import ISecretSource, SecretVersions
+
+INTERVAL: Final = 1.0
+"""Seconds between two looks at a file, which cost one system call."""
 
 
-class SecretError(StartError):
-    """A secret that cannot be used: one line with the file and what is wrong, never what the file holds."""
+@implementer(ISecretSource)
+class FileSecret:
+    """The secret in the file at `path`. It may be replaced at any time, best by renaming another one over it.
+
+    Read on the reactor: it is small, and where it lies is as near as the program's own code.
+    """
+
+    interval = INTERVAL
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._seen: tuple[int, ...] = ()
+        self._versions: SecretVersions | None = None
+
+    def text(self) -> bytes:
+        """Read the file. Raises SecretError."""
+        try:
+            return self._path.read_bytes()
+        except OSError as error:
+            raise SecretError(self.name, error.strerror or type(error).__name__) from None
+
+    def read(self, refused: bool) -> Deferred[SecretVersions]:
+        """Give what the file holds now."""
+        return execute(self._read)
+
+    def _read(self) -> SecretVersions:
+        try:
+            seen = _identity(self._path.stat())
+        except OSError as error:
+            raise SecretError(self.name, error.strerror or type(error).__name__) from None
+        if self._versions is None or seen != self._seen:
+            self._versions = SecretVersions(self.text())
+            # Of before the text was read: one that has changed since is read once more.
+            self._seen = seen
+        return self._versions
 
 
-@implementer(ICredentialProvider)
-class FileCredentials:
-    """The users of ``[[proxy.auth]]`` whose secrets are files: ``{"username": ..., "password": ...}``."""
-
-    def __init__(self, credentials: Iterable[Credential]) -> None:
-        self._by_username = {credential.username: credential for credential in credentials}
-
-    @classmethod
-    def read(cls, auth: Iterable[AuthSettings]) -> Self:
-        """Read the secret of each of *auth*. Raises ``SecretError``; two secrets for one user are an error too."""
-        paths: dict[str, Path] = {}
-        credentials = []
-        for entry in auth:
-            path = entry.secret_file
-            username, password = _read_secret(path)
-            if username in paths:
-                raise SecretError(f"secret {path}: has the same username as {paths[username]}")
-            paths[username] = path
-            credentials.append(Credential(username, password, entry.client_plugin))
-        return cls(credentials)
-
-    def lookup(self, username: str) -> Credential | None:
-        """Give the credential of *username*, or ``None`` if there is no such user."""
-        return self._by_username.get(username)
-
-    def __iter__(self) -> Iterator[Credential]:
-        return iter(self._by_username.values())
-
-
-def _read_secret(path: Path) -> tuple[str, str]:
-    try:
-        secret = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SecretError(f"secret {path}: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        # The exception keeps the text and its message may quote none of it; the position says enough.
-        raise SecretError(f"secret {path}: not JSON (line {error.lineno} column {error.colno})") from None
-    except (UnicodeDecodeError, RecursionError):
-        raise SecretError(f"secret {path}: not JSON") from None
-    if not isinstance(secret, dict):
-        raise SecretError(f"secret {path}: must be a JSON object with username and password")
-    username = _text(secret, "username", path)
-    if not username:
-        raise SecretError(f'secret {path}: "username" is empty')
-    return username, _text(secret, "password", path)
-
-
-def _text(secret: dict[str, Any], key: str, path: Path) -> str:
-    if key not in secret:
-        raise SecretError(f'secret {path}: has no "{key}"')
-    value = secret[key]
-    if not isinstance(value, str) or "\0" in value:
-        raise SecretError(f'secret {path}: "{key}" must be text')
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise SecretError(f'secret {path}: "{key}" must be text') from None
-    return value
+def _identity(stat: os.stat_result) -> tuple[int, ...]:
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

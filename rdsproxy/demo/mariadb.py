@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from rdsproxy.demo.server import Server, ServerError, ServerMissingError
@@ -59,8 +60,16 @@ def _me() -> str:
 
 
 def _run(*command: str, sql: str = "") -> None:
-    done = subprocess.run(  # noqa: S603 - our own command line
-        command, input=sql, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    with tempfile.TemporaryDirectory(prefix="rdsproxy-") as temporary:
+        done = subprocess.run(  # noqa: S603 - our own command line
+            command,
+            input=sql,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            # Not /tmp itself, from which any mariadbd that starts deletes temporary tables.
+            env={**os.environ, "TMPDIR": temporary},
+        )
     if done.returncode:
         raise ServerError(f"{Path(command[0]).name} failed:\n{done.stdout[-2000:]}")

@@ -66,14 +66,16 @@ def tied_to_us(signal_name: Literal["TERM", "KILL"]) -> list[str]:
 
 
 class Server(ABC):
-    """One database server in a folder of its own, listening on 127.0.0.1 and on a unix socket.
+    """One database server in a folder of its own, listening on 127.0.0.1 (``host``) and on a unix socket.
 
     The account ``root@localhost`` has no password and can be reached through the unix socket alone,
     which lies in the server's folder (mode 0700).
     """
 
     kind: ClassVar[Literal["mariadb", "mysql"]]
-    host: ClassVar[str] = "127.0.0.1"
+    host: str = "127.0.0.1"
+    inside: Sequence[str] = ()
+    """What its command line begins with, such as a program that enters a namespace and then becomes the server."""
 
     def __init__(
         self,
@@ -155,12 +157,15 @@ class Server(ABC):
     def _spawn(self) -> None:
         command = [
             *tied_to_us(self.on_orphaned),
+            *self.inside,
             *self.command(),
             f"--datadir={self.data}",
             f"--port={self.port}",
             f"--bind-address={self.host}",
             f"--socket={self.socket}",
             f"--pid-file={self.pid_file}",
+            # MariaDB, as it starts, deletes the temporary tables that it finds there: in /tmp those of others too.
+            f"--tmpdir={self.directory}",
             "--skip-name-resolve",
             *self.options,
         ]
@@ -221,6 +226,8 @@ class Server(ABC):
     def pause(self) -> None:
         """Freeze the server (SIGSTOP): its connections stay open and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        # Until then some of its threads may yet answer.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         self._paused = True
 
     def resume(self) -> None:
@@ -233,6 +240,7 @@ class Server(ABC):
         """Return a new connection of root through the unix socket, with autocommit."""
         return pymysql.connect(
             unix_socket=str(self.socket),
+            ssl_disabled=True,  # or each one would read all the machine's certificates first
             user="root",
             database=database,
             autocommit=True,

@@ -10,9 +10,10 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from rdsproxy.frontend.commands import HANDLERS
+from rdsproxy.frontend.commands import HANDLERS, HANDLERS_WITH_ATTRIBUTES
 from rdsproxy.frontend.compressing import Compressing
 from rdsproxy.frontend.login import Login, ignore
+from rdsproxy.pool.route import Route
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.compression import Frames, Zlib, Zstd
@@ -22,12 +23,15 @@ from rdsproxy.protocol.responses import Err, Ok, build_eof, build_ok
 from rdsproxy.protocol.walk import LASTING
 from rdsproxy.relay import errors
 from rdsproxy.relay.relay import Relay
+from rdsproxy.relay.uploading import upload
+from rdsproxy.tls import handshake_problem
 from rdsproxy.wire import Wire
 
 if TYPE_CHECKING:
     from rdsproxy.frontend.door import Door
 
 _COMPRESSION: Final = cap.CLIENT_COMPRESS | cap.CLIENT_ZSTD_COMPRESSION_ALGORITHM
+_QUERIES: Final = (commands.STMT_EXECUTE, commands.QUERY)
 MAX_WAITING: Final = 1 << 18  # bytes read ahead of a command that is under way
 
 INACTIVE: Final = Err(
@@ -39,28 +43,39 @@ SHUTDOWN: Final = Err(1053, "08S01", "Server shutdown in progress")
 class ClientConnection(Wire):
     """A client, from its first byte to its last."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, route: Route, *, behind_balancer: bool) -> None:
         super().__init__(door.wires)
         self.door = door
+        self.route = route
+        """Where its database connections come from."""
         self.id = door.next_id()
         self.program = b""
         """What the client calls itself in its connection attributes."""
         self.relay: Relay | None = None
         self.secure = False
         """TLS or a Unix socket."""
+        self.subject: str | None = None
+        """Of its certificate, verified."""
+        self._behind_balancer = behind_balancer
+        """It speaks the PROXY protocol."""
+        self._counted = False
+        """Toward `max_connection_rate`."""
         self.greeted = False
+        self.queries = 0
+        """COM_QUERY and COM_STMT_EXECUTE of this client so far."""
         self.capabilities = 0
         self.charset = 0
         self.zstd_level = 0
         """As in its handshake; 0: not told."""
         self._unopened = 0
         """Bytes read from a client that compresses, and still compressed."""
-        self.peer = "localhost"
-        """The client's address, as in the server's own messages."""
         self.receive = ignore
         self._login: Login | None = None
         self._compressing: Compressing | None = None
         self._log: Any = None
+        self._handlers = HANDLERS
+        self._plain_query = commands.QUERY
+        """The command that is a COM_QUERY and needs no handler; none, if it has attributes."""
         self._buffer = bytearray()
         self._large: PacketReader | None = None
         self._pumping = False
@@ -78,19 +93,58 @@ class ClientConnection(Wire):
         """Let the client log in, unless there are too many."""
         super().connectionMade()
         door = self.door
-        peer = self.transport.getPeer()
-        if isinstance(peer, UNIXAddress):
-            self.secure = True
-        else:
-            self.peer = peer.host
-        if len(door.clients) >= door.max_connections:
-            self.log.warning("client refused", reason="max_client_connections")
-            self.receive = ignore
-            self.send_error(Err(1040, "HY000", f"Number simultaneous connections exceeded ({door.max_connections})"), 0)
-            self.close()
+        door.received += 1
+        self.secure = self.is_local
+        if not self._behind_balancer and self.comes_too_often():
+            self.turn_away(0)
             return
+        if len(door.clients) >= door.max_connections:
+            door.refused += 1
+            if not door.strangers:
+                self._refuse_entry(0)
+                return
+            # Whoever floods fills all places with such; who means to log in needs one for some milliseconds.
+            next(iter(door.strangers)).give_way()
         door.clients.add(self)
+        door.strangers[self] = None
         self._begin_login().greet_when_known()
+
+    def _refuse_entry(self, sequence: int) -> None:
+        limit = self.door.max_connections
+        self.log.warning("client refused", reason="max_client_connections")
+        self.receive = ignore
+        self.send_error(Err(1040, "HY000", f"Number simultaneous connections exceeded ({limit})"), sequence)
+        self.close()
+
+    def give_way(self) -> None:
+        """Leave to a client that has just come, who is more likely to log in than the one who has not for longest."""
+        door, login = self.door, self._login
+        assert login is not None
+        door.clients.discard(self)
+        del door.strangers[self]
+        # The end of TLS takes seconds if the client does not agree to it, and the socket is needed.
+        if self.lost:
+            self.transport.abortConnection()
+        elif self.is_tls:
+            self.abort()
+        else:
+            self._refuse_entry(login.sequence)
+
+    def comes_too_often(self) -> bool:
+        """Count the client for its address, once; tell whether that has had its share of connections for now.
+
+        On a Unix socket there is none. Behind a balancer, to be called when the client's first bytes are here.
+        """
+        counted, self._counted = self._counted, True
+        return not counted and not self.is_local and self.door.comes_too_often(self.peer)
+
+    def turn_away(self, sequence: int) -> None:
+        """Send away a client that comes too often, at the least cost."""
+        rate = self.door.connection_rate
+        assert rate is not None
+        self.receive = ignore
+        self.send_error(Err(1040, "HY000", f"Connections rate limit exceeded ({rate.limit})"), sequence)
+        self.close()
 
     def _begin_login(self) -> Login:
         self._login = login = Login(self)
@@ -106,6 +160,19 @@ class ClientConnection(Wire):
         return self.receive == receive
 
     @property
+    def peer(self) -> str:
+        """The client's address, as in the server's own messages.
+
+        Behind `haproxy:` it is the balancer's until the client's first bytes: they follow the balancer's header.
+        """
+        return "localhost" if self.is_local else str(self.transport.getPeer().host)
+
+    @property
+    def is_local(self) -> bool:
+        """The client uses a Unix socket; behind `haproxy:`, as for `peer`."""
+        return isinstance(self.transport.getPeer(), UNIXAddress)
+
+    @property
     def is_tls(self) -> bool:
         """TLS has been started."""
         return bool(getattr(self.transport, "TLS", False))
@@ -115,6 +182,8 @@ class ClientConnection(Wire):
         self._login = None
         self.relay = relay
         self.receive = self._commands
+        if self.capabilities & cap.CLIENT_QUERY_ATTRIBUTES:
+            self._handlers, self._plain_query = HANDLERS_WITH_ATTRIBUTES, -1
         if self.capabilities & _COMPRESSION:
             if self._compressing is None:
                 self._compressing = self._compress()
@@ -185,8 +254,9 @@ class ClientConnection(Wire):
             and not relay.busy
             and unpack_header(data)[0] == size - HEADER_SIZE < MAX_PAYLOAD
         ):
-            if data[HEADER_SIZE] == commands.QUERY:
-                relay.run(data, 0, relay.session.state.lexer.traits(data[5:]))
+            if data[HEADER_SIZE] == self._plain_query:
+                self.queries += 1
+                relay.run(data, 0, relay.session.state.lexer.all_traits(data[5:]))
             else:
                 self._dispatch(data, data[HEADER_SIZE:])
             return
@@ -227,7 +297,7 @@ class ClientConnection(Wire):
         if not length:
             self._refuse(errors.MALFORMED, "an empty command")
             return False
-        facts = self.door.pool.facts
+        facts = self.door.known.facts
         assert facts is not None
         if length > facts.max_allowed_packet:
             raise TooBigError("above max_allowed_packet")
@@ -258,7 +328,9 @@ class ClientConnection(Wire):
     def _dispatch(self, packets: bytes, payload: bytes) -> None:
         relay = self.relay
         assert relay is not None
-        handler = HANDLERS.get(payload[0])
+        if payload[0] in _QUERIES:
+            self.queries += 1
+        handler = self._handlers.get(payload[0])
         if handler is None:
             self.send_error(errors.UNKNOWN_COMMAND)
             self.ready()
@@ -282,7 +354,7 @@ class ClientConnection(Wire):
         assert relay is not None
         relay.client_lost()
         rest, self._buffer = bytes(self._buffer), bytearray()
-        self._begin_login().change_user(payload)
+        self._begin_login().change_user(payload, relay.session.diagnostics.found_rows)
         if rest:
             self.receive(rest)
 
@@ -306,7 +378,11 @@ class ClientConnection(Wire):
         if eof and relay.form.eof:
             self.write(frame(build_eof(0, status), 1))
         else:
-            self.write(frame(build_ok(Ok(0, 0, status, 0), header=0xFE if eof else 0x00), 1))
+            ok = Ok(0, 0, status, 0)
+            telling = relay.form.telling
+            if telling is not None and telling.due:
+                ok = ok.with_changes(telling.tell(None))
+            self.write(frame(build_ok(ok, header=0xFE if eof else 0x00), 1))
 
     def begin_upload(self) -> None:
         """What comes next is a file, not a command."""
@@ -322,7 +398,7 @@ class ClientConnection(Wire):
         relay = self.relay
         assert relay is not None
         try:
-            rest = relay.upload(data)
+            rest = upload(relay, data)
         except ProtocolError as error:
             self._refuse(errors.OUT_OF_ORDER, str(error))
             return
@@ -434,11 +510,17 @@ class ClientConnection(Wire):
     def closed(self, reason: Failure) -> None:
         """Leave nothing of the client behind."""
         self.receive = ignore
-        self.door.clients.discard(self)
+        door = self.door
+        door.clients.discard(self)
+        door.strangers.pop(self, None)
+        door.closed += 1
+        door.queries_of_closed += self.queries
+        if self.is_tls:
+            door.tls_queries_of_closed += self.queries
         self.stop_timer()
         login, self._login = self._login, None
         if login is not None:
-            login.client_lost()
+            login.client_lost(handshake_problem(reason.value))
         relay, self.relay = self.relay, None
         if relay is not None:
             # A client that has sent more, a COM_QUIT say, did not mean to wait for what is under way.

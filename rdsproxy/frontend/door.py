@@ -6,37 +6,44 @@ from itertools import count
 from secrets import randbelow
 from typing import Any
 
-from twisted.internet.protocol import Factory
+import structlog
+from twisted.internet.protocol import Factory, Protocol
 
+from rdsproxy.backend.known import Known
 from rdsproxy.frontend.accounts import Accounts
 from rdsproxy.frontend.connection import ClientConnection
-from rdsproxy.pool.pool import Pool
+from rdsproxy.frontend.networks import Networks, source_of
+from rdsproxy.frontend.rates import Rate
+from rdsproxy.pool.route import Route
 from rdsproxy.protocol.authentication.rsa import RSAKeyPair
 from rdsproxy.session.identity import FIRST_ID
 from rdsproxy.wire import Wires
 
+_log = structlog.get_logger("rdsproxy.client")
 
-class Door(Factory):
-    """Makes a `ClientConnection` for each client and counts them."""
 
-    noisy = False
+class Door:
+    """Knows all clients, whichever endpoint they came to."""
 
     def __init__(
         self,
         *,
-        pool: Pool,
+        known: Known,
         accounts: Accounts,
         keys: RSAKeyPair,
         tls: Any,
         require_tls: bool,
         max_connections: int,
+        max_connection_rate: int | None,
+        max_failed_logins: int,
         handshake_timeout: float,
         idle_timeout: float,
         debug: bool,
         wires: Wires,
         reactor: Any,
     ) -> None:
-        self.pool = pool
+        self.known = known
+        """The database, as far as it is known."""
         self.debug = debug
         """Log each login."""
         self.wires = wires
@@ -46,12 +53,37 @@ class Door(Factory):
         """A context factory, or None: TLS is not offered."""
         self.require_tls = require_tls
         self.max_connections = max_connections
+        self.connection_rate = None if max_connection_rate is None else Rate(max_connection_rate, reactor.seconds)
+        self.failed_logins = Rate(max_failed_logins, reactor.seconds)
         self.handshake_timeout = handshake_timeout
         """Seconds."""
         self.idle_timeout = idle_timeout
         """Seconds."""
         self.reactor = reactor
         self.clients: set[ClientConnection] = set()
+        self.strangers: dict[ClientConnection, None] = {}
+        """Those of them who have not proved yet who they are, in the order in which they came."""
+        # What has happened since the start.
+        self.received = 0
+        """Clients that have connected."""
+        self.refused = 0
+        """Clients beyond `max_connections`, and those that had to leave in their place."""
+        self.rate_limited = 0
+        """Clients beyond `max_connection_rate`."""
+        self.outsiders = 0
+        """Connections from addresses that no `allow_cidrs` of their endpoint has."""
+        self.setups_succeeded = 0
+        """Clients that have logged in."""
+        self.setups_failed_auth = 0
+        """Clients refused for their user, password or lack of TLS."""
+        self.setups_failed_other = 0
+        """Clients refused for anything else while they logged in."""
+        self.closed = 0
+        """Connections that have ended."""
+        self.queries_of_closed = 0
+        """Queries on these; each client that is there counts its own."""
+        self.tls_queries_of_closed = 0
+        """Those with TLS."""
         # Not the same ones as another proxy before the same database: a KILL that a balancer takes there must not hit.
         self._ids = count(FIRST_ID + randbelow(FIRST_ID))
 
@@ -63,16 +95,56 @@ class Door(Factory):
             number = next(self._ids)
         return number
 
+    def comes_too_often(self, peer: str) -> bool:
+        """Count a connection from this address; tell whether it is one too many."""
+        rate = self.connection_rate
+        if rate is None:
+            return False
+        count = rate.add(source_of(peer))
+        if count <= rate.limit:
+            return False
+        self.rate_limited += 1
+        if count == rate.limit + 1:
+            # Once in a minute: a line for each would help those who flood.
+            _log.warning("client refused", reason="max_connection_rate", peer=peer)
+        return True
+
     def find(self, number: int) -> ClientConnection | None:
         """Give the client with this connection id, if it has logged in."""
         # Searched for, since few ever ask: to keep an index would cost each client that connects.
         return next((client for client in self.clients if client.id == number and client.is_logged_in), None)
 
-    def buildProtocol(self, addr: object) -> ClientConnection:
-        """Make the connection of one client."""
-        return ClientConnection(self)
-
     def close(self) -> None:
         """Send every client away."""
         for client in list(self.clients):
             client.shut_down()
+
+
+class _Refused(Protocol):
+    """Someone who may not connect here: told nothing, not even what this is."""
+
+    def connectionMade(self) -> None:
+        """Close."""
+        assert self.transport is not None
+        self.transport.loseConnection()
+
+
+class Entrance(Factory):
+    """Makes a `ClientConnection` for each client of one endpoint."""
+
+    noisy = False
+
+    def __init__(self, door: Door, route: Route, networks: Networks, *, behind_balancer: bool) -> None:
+        self._door = door
+        self._route = route
+        self._networks = networks
+        self._behind_balancer = behind_balancer
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        """Make the connection of one client."""
+        if not self._networks.admit(addr):
+            # Not None: Twisted's wrapper for the PROXY protocol cannot take it.
+            self._door.outsiders += 1
+            _log.warning("client refused", reason="allow_cidrs", peer=addr.host)
+            return _Refused()
+        return ClientConnection(self._door, self._route, behind_balancer=self._behind_balancer)

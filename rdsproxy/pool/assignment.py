@@ -29,18 +29,29 @@ class Plan(Generic[Key, Connection, Waiter]):
 class _Shelf(Generic[Connection, Waiter]):
     """The connections and waiters of one key."""
 
-    __slots__ = ("busy", "by_state", "idle", "opening", "turn", "waiting")
+    __slots__ = ("by_state", "ended", "idle", "opening", "served", "taken", "turn", "waiting")
 
     def __init__(self) -> None:
         self.idle: OrderedDict[Connection, object] = OrderedDict()
         """Idle connections and their states, longest unused first."""
         self.by_state: dict[object, dict[Connection, None]] = {}
-        self.busy = 0
+        # These three only grow: one addition for each loan tells how many there are and how many there were.
+        self.taken = 0
+        """Loans made at once."""
+        self.served = 0
+        """Loans that a plan has made."""
+        self.ended = 0
+        """Loans of both kinds that are over."""
         self.opening = 0
         self.turn = 0
         """When a plan served it last, as a number that grows."""
         self.waiting: OrderedDict[Waiter, object] = OrderedDict()
         """Waiters and the states they want, longest waiting first."""
+
+    @property
+    def busy(self) -> int:
+        """How many connections are on loan."""
+        return self.taken + self.served - self.ended
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -115,7 +126,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
             return None
         connection = shelf.take(state)
         if connection is not None:
-            shelf.busy += 1
+            shelf.taken += 1
         return connection
 
     def take_any(self, key: Key) -> Connection | None:
@@ -123,7 +134,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
         shelf = self._shelves.get(key)
         if shelf is None or not shelf.idle:
             return None
-        shelf.busy += 1
+        shelf.taken += 1
         return shelf.take_oldest()
 
     def take_this(self, key: Key, connection: Connection) -> bool:
@@ -131,7 +142,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
         shelf = self._shelves.get(key)
         if shelf is None or not shelf.remove(connection):
             return False
-        shelf.busy += 1
+        shelf.taken += 1
         return True
 
     def give_back(self, key: Key, connection: Connection, state: object) -> Waiter | bool:
@@ -145,7 +156,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
             waiter, _ = shelf.waiting.popitem(last=False)
             self._waiting -= 1
             return waiter
-        shelf.busy -= 1
+        shelf.ended += 1
         shelf.put(connection, state)
         return bool(self._waiting) or self.total > self.limit
 
@@ -191,7 +202,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
         """Note that a connection, idle or busy, is closed."""
         shelf = self._shelves[key]
         if not shelf.remove(connection):
-            shelf.busy -= 1
+            shelf.ended += 1
         self.total -= 1
 
     # -- the decision --------------------------------------------------------------------------------------------------
@@ -241,7 +252,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
         connection = shelf.take(state)
         if connection is None:
             connection = shelf.take_oldest()
-        shelf.busy += 1
+        shelf.served += 1
         self._turns += 1
         shelf.turn = self._turns
         plan.lend.append((waiter, connection))
@@ -268,9 +279,27 @@ class Assignment(Generic[Key, Connection, Waiter]):
             yield from shelf.idle
 
     @property
+    def short(self) -> bool:
+        """Somebody waits, and there is neither an idle connection nor one on its way, nor room for another."""
+        return (
+            self._waiting > self._opening
+            and self.total >= self.limit
+            and not any(shelf.idle for shelf in self._shelves.values())
+        )
+
+    def wants(self, key: Key) -> bool:
+        """Tell whether anyone waits for a connection of this key."""
+        return bool(self._shelf(key).waiting)
+
+    @property
     def waiting(self) -> int:
         """How many wait."""
         return self._waiting
+
+    @property
+    def taken(self) -> int:
+        """How many loans there have been for which nobody had to wait."""
+        return sum(shelf.taken for shelf in self._shelves.values())
 
     @property
     def busy(self) -> int:

@@ -43,7 +43,8 @@ class Killer:
         self._reactor = reactor
         self._queues: dict[PoolKey, list[tuple[bytes, Deferred[Err | None]]]] = {}
         self._serving: set[Deferred[None]] = set()
-        self._own: set[DatabaseConnection] = set()
+        self.own: set[DatabaseConnection] = set()
+        """Its own connections."""
 
     def run(self, key: PoolKey, statement: bytes) -> Deferred[Err | None]:
         """Run a KILL as the user of `key`; gives the server's error if it answered by one.
@@ -72,7 +73,7 @@ class Killer:
 
     async def _serve(self, key: PoolKey) -> None:
         connection = await self._connector.connect(self._pool, key, lambda connection, why: None)
-        self._own.add(connection)
+        self.own.add(connection)
         try:
             queue = self._queues[key]
             while queue:
@@ -83,10 +84,10 @@ class Killer:
                     answered.callback(err)
             del self._queues[key]
         except BaseException:
-            self._own.discard(connection)
+            self.own.discard(connection)
             connection.discard()
             raise
-        connection.retire(lambda: self._own.discard(connection))
+        connection.retire(lambda: self.own.discard(connection))
 
     async def _ask(self, connection: DatabaseConnection, statements: list[bytes]) -> list[Err | None]:
         deadline = self._reactor.callLater(_TIMEOUT, connection.time_out)
@@ -105,5 +106,5 @@ class Killer:
         """Close the own connections; whoever waits for an answer gets none."""
         for serving in list(self._serving):
             serving.cancel()
-        for connection in list(self._own):
+        for connection in list(self.own):
             connection.abort()

@@ -19,7 +19,8 @@ class Limits:
 
     def connections(self, of_target: int) -> int:
         """Give how many connections may be open at a target that allows `of_target`; at least 1."""
-        share = max(1, of_target * self.max_connections_percent // 100)
+        # One is the monitor's.
+        share = max(1, min(of_target * self.max_connections_percent // 100, of_target - 1))
         return share if self.max_connections is None else min(share, self.max_connections)
 
     def idle_connections(self, of_target: int) -> int:

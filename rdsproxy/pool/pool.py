@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle
 from typing import Any, Final, Protocol
 
 import structlog
@@ -15,17 +14,25 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
-from rdsproxy.backend.login import LoginError
+from rdsproxy.backend.known import Known
+from rdsproxy.backend.login import NO_SECRET, LoginError
 from rdsproxy.backend.target import Facts
 from rdsproxy.logging import log_unexpected
 from rdsproxy.pool.assignment import Assignment
+from rdsproxy.pool.borrowing import Borrowing, Waiter
+from rdsproxy.pool.counts import Counts
+from rdsproxy.pool.deadlines import Deadlines
 from rdsproxy.pool.killing import KILL_FAILURES, Killer
 from rdsproxy.pool.limits import Limits
+from rdsproxy.pool.spares import Spares
 from rdsproxy.protocol.errors import AuthenticationError, ProtocolError
 from rdsproxy.protocol.responses import Err
 from rdsproxy.session.state import State, States
 
+FIRST_LOGINS: Final = 2
+"""Logins at a time at first: a server that has just become the writer is not to be run over."""
 PARALLEL_LOGINS: Final = 8
+"""Logins at a time at most; each that succeeds allows one more, up to here."""
 FIRST_RETRY: Final = 0.05  # seconds
 LAST_RETRY: Final = 1.0
 UNUSED: Final = 300.0  # seconds after which RDS Proxy counts a connection as idle
@@ -39,14 +46,6 @@ REFUSED: Final = Err(
 )
 
 _log = structlog.get_logger("rdsproxy.pool")
-
-
-class BorrowError(Exception):
-    """No connection can be lent. `err` is what the client is told."""
-
-    def __init__(self, err: Err) -> None:
-        super().__init__(err.message)
-        self.err = err
 
 
 class Connector(Protocol):
@@ -64,123 +63,94 @@ class Connector(Protocol):
         """Make a connection forget its session, its schema too."""
 
 
-class Waiter(Protocol):
-    """Whoever waits for a connection. Waits for one at a time."""
-
-    def granted(self, connection: DatabaseConnection) -> None:
-        """Take the connection; its `state` tells what it is set to."""
-
-    def refused(self, err: Err) -> None:
-        """There will be none."""
-
-
-class _Borrowing:
-    """A waiter that is a Deferred."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._granted = pool.granted
-        self.deferred: Deferred[DatabaseConnection] = Deferred(lambda _: pool.forget(self))
-
-    def granted(self, connection: DatabaseConnection) -> None:
-        # Many give the connection back at once, which grants it to the next: in a loop, or the stack would overflow.
-        granted = self._granted
-        granted.append((self.deferred, connection))
-        if len(granted) > 1:
-            return
-        while granted:
-            deferred, connection = granted[0]
-            deferred.callback(connection)
-            granted.popleft()
-
-    def refused(self, err: Err) -> None:
-        self.deferred.errback(BorrowError(err))
-
-
 class Pool:
     """Lends connections of one target. Nothing here is shared between pools."""
 
-    def __init__(self, limits: Limits, connector: Connector, reactor: Any) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        connector: Connector,
+        reactor: Any,
+        known: Known | None = None,
+        counts: Counts | None = None,
+    ) -> None:
         self._limits = limits
         self.connector = connector
         self._reactor = reactor
-        self._books: Assignment[PoolKey, DatabaseConnection, Waiter] = Assignment(1, PARALLEL_LOGINS)
+        self._books: Assignment[PoolKey, DatabaseConnection, Waiter] = Assignment(1, FIRST_LOGINS)
         self.take = self._books.take
         """Lends an idle connection of a key that is in this very state, at once, or gives None."""
-        self._deadlines: dict[Waiter, tuple[float, PoolKey]] = {}
-        """When each waiter is refused, in reactor time; the earliest first."""
-        self._alarm: IDelayedCall | None = None
-        self.granted: deque[tuple[Deferred[DatabaseConnection], DatabaseConnection]] = deque()
-        """Borrowers about to be told; the first one is being told."""
+        self.spares = Spares(self._books, reactor)
+        """Connections that their borrowers could give up."""
+        self._deadlines: Deadlines[Waiter, PoolKey] = Deadlines(reactor, self._time_out)
+        self.granted: deque[tuple[Borrowing, DatabaseConnection]] = deque()
+        self.known = known or Known()
+        """What is learned of the database, for whoever wants to know it."""
         self.facts: Facts | None = None
-        self.states: dict[PoolKey, States] = {}
-        """Known once a connection of the key has been opened."""
-        self.schemas: dict[PoolKey, set[bytes]] = {}
-        """Schemas that users of the key have entered: known to exist and to be allowed."""
-        self._facts_waiting: list[Deferred[Facts]] = []
+        """Of this pool's own target."""
+        self.trouble: Callable[[], None] = _nothing
+        """Called when a connection is lost or refused: the target may be in trouble."""
+        self.doubt: Callable[[], None] = _nothing
+        """Called when a statement has met with something that a failover begins with."""
+        self.follows_writer = False
+        """Its statements are for the writer, whichever target that is."""
+        self._suspended = False
+        self._left: Callable[[], None] | None = None
         self._opening: set[Deferred[DatabaseConnection]] = set()
         self._open: set[DatabaseConnection] = set()
         self._retiring: set[DatabaseConnection] = set()
         self.killer = Killer(self, connector, reactor)
         """Runs KILL on the target."""
+        self.counts = counts or Counts()
         self._retry: IDelayedCall | None = None
         self._retry_after = FIRST_RETRY
-        self._scouts: Iterator[PoolKey] = iter(())
+        self._keys: Callable[[], Sequence[PoolKey]] = tuple
+        self._scouts = 0
         # Not a LoopingCall: that would install the global reactor, which may be none of this one's.
         self._sweep: IDelayedCall | None = None
         self._stopped = False
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    def start(self, keys: Sequence[PoolKey]) -> None:
-        """Begin by opening one connection, which learns what the target is: of the first key that can log in."""
+    def start(self, keys: Callable[[], Sequence[PoolKey]]) -> None:
+        """Begin by opening one connection, which learns what the target is: of the first key that can log in.
+
+        `keys` gives those that there are; it may be none yet.
+        """
         self._sweep = self._reactor.callLater(CHECK_INTERVAL, self._check)
-        self._scouts = cycle(keys)
+        self._keys = keys
         self._scout()
 
     def _scout(self) -> None:
-        key = next(self._scouts)
+        keys = self._keys()
+        if not keys:
+            self._back_off()
+            return
+        key = keys[self._scouts % len(keys)]
+        self._scouts += 1
         self._books.begin_opening(key)
         self._open_one(key)
 
     def stop(self) -> None:
         """Close everything; whoever waits is told that it was in vain."""
         self._stopped = True
+        self.counts.lent_at_once += self.lent_at_once
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        for waiter in list(self._deadlines):
+        self._deadlines.stop()
+        self.spares.stop()
+        for waiter in list(self._deadlines.of):
             self._fail(waiter, SHUTDOWN)
-        for opening in list(self._opening):
-            opening.cancel()
+        self._stop_opening()
         self.killer.stop()
         for connection in list(self._open):
             connection.discard()
         for connection in list(self._retiring):
             connection.abort()
-        waiting, self._facts_waiting = self._facts_waiting, []
-        for deferred in waiting:
-            deferred.cancel()
-
-    def when_known(self) -> Deferred[Facts]:
-        """Give the facts of the target as soon as there are any. Cancellable."""
-        if self.facts is not None:
-            known: Deferred[Facts] = Deferred()
-            known.callback(self.facts)
-            return known
-        waiting: Deferred[Facts] = Deferred(self._facts_waiting.remove)
-        self._facts_waiting.append(waiting)
-        return waiting
-
     def learned(self, key: PoolKey, facts: Facts, states: States) -> None:
         """Take what the first connection of a key has learned."""
-        self.states[key] = states
-        self.schemas[key] = set()
+        self.known.learned_key(key, states)
         if self.facts is None:
             self.facts = facts
             self._books.limit = self._limits.connections(facts.max_connections)
@@ -190,79 +160,92 @@ class Pool:
                 max_connections=facts.max_connections,
                 pool_limit=self._books.limit,
             )
-            waiting, self._facts_waiting = self._facts_waiting, []
-            for deferred in waiting:
-                deferred.callback(facts)
+            self.known.learned(facts)
 
     def prepared_statements(self, key: PoolKey) -> int:
         """Give how many prepared statements a connection of a known key may keep."""
-        of_target = int(self.states[key].baseline.get(b"max_prepared_stmt_count", b"0"))
+        of_target = int(self.known.states[key].baseline.get(b"max_prepared_stmt_count", b"0"))
         return self._limits.prepared_statements(of_target, self._books.limit)
+
+    def _stop_opening(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        for opening in list(self._opening):
+            opening.cancel()
 
     # -- lending -------------------------------------------------------------------------------------------------------
 
     def take_any(self, key: PoolKey) -> DatabaseConnection | None:
         """Lend an idle connection in whatever state, before all who wait."""
-        return self._books.take_any(key)
+        return None if self._suspended else self._books.take_any(key)
 
     def take_this(self, key: PoolKey, connection: DatabaseConnection) -> bool:
         """Lend this very connection, if it is idle."""
-        return self._books.take_this(key, connection)
+        return not self._suspended and self._books.take_this(key, connection)
 
-    def wait(self, waiter: Waiter, key: PoolKey, state: State | None) -> None:
+    def wait(self, waiter: Waiter, key: PoolKey, state: State | None, deadline: float | None = None) -> None:
         """Lend `waiter` a connection, in `state` if one is idle, otherwise in any state.
 
-        It is granted or refused now or later, but for a `forget`.
+        It is granted or refused now or later, but for a `forget`. `deadline`: when it is refused, in reactor time;
+        None: after `connection_borrow_timeout`.
         """
         if self._stopped:
             waiter.refused(SHUTDOWN)
             return
         timeout = self._limits.borrow_timeout
-        self._deadlines[waiter] = (self._reactor.seconds() + timeout, key)
+        deadlines = self._deadlines
+        deadlines.of[waiter] = (self._reactor.seconds() + timeout if deadline is None else deadline, key)
         if self._books.wait(key, waiter, state):
             self._act()
-        if waiter in self._deadlines:
-            if not timeout:
-                self._fail(waiter, TIMED_OUT)
-            elif self._alarm is None:
-                self._alarm = self._reactor.callLater(timeout, self._time_out)
+        else:
+            self.spares.look()
+        if waiter not in deadlines.of:
+            return
+        if timeout:
+            deadlines.arm()
+        else:
+            self._fail(waiter, TIMED_OUT)
 
     def forget(self, waiter: Waiter) -> None:
         """Let a waiter go, if it waits."""
-        _, key = self._deadlines.pop(waiter, (0.0, None))
-        if key is not None:
-            self._books.forget(key, waiter)
+        found = self._deadlines.of.pop(waiter, None)
+        if found is not None:
+            self.counts.borrows_aborted += 1
+            self._books.forget(found[1], waiter)
 
     def borrow(self, key: PoolKey, state: State | None) -> Deferred[DatabaseConnection]:
         """Do as `wait`. Fails with BorrowError. Cancel it when the client has left: it is then forgotten."""
-        borrowing = _Borrowing(self)
+        borrowing = Borrowing(self, key, state)
         self.wait(borrowing, key, state)
         return borrowing.deferred
 
     def give_back(self, connection: DatabaseConnection) -> None:
         """End a loan. The connection's `state` must be what it is set to."""
         connection.borrower = None
+        if self._left is not None:
+            self._books.gone(connection.key, connection)
+            self._retire(connection, None)
+            return
         # One with something that must be taken first fits nobody at once.
         state = None if connection.left is not None else connection.state
         following = self._books.give_back(connection.key, connection, state)
         if following is True:
             self._act()
         elif following is not False:
-            del self._deadlines[following]
-            following.granted(connection)
+            self._grant(following, connection)
 
-    def _time_out(self) -> None:
-        """Refuse those who have waited long enough. All wait equally long, so one timer serves all."""
-        now = self._reactor.seconds()
-        self._alarm = None
-        while self._deadlines:
-            waiter, (deadline, _) = next(iter(self._deadlines.items()))
-            if deadline > now:
-                self._alarm = self._reactor.callLater(deadline - now, self._time_out)
-                return
-            self._fail(waiter, TIMED_OUT)
+    def _grant(self, waiter: Waiter, connection: DatabaseConnection) -> None:
+        deadline, _ = self._deadlines.of.pop(waiter)
+        self.counts.waits.note(self._reactor.seconds() - deadline + self._limits.borrow_timeout)
+        waiter.granted(connection)
+
+    def _time_out(self, waiter: Waiter) -> None:
+        self._fail(waiter, TIMED_OUT)
 
     def _fail(self, waiter: Waiter, err: Err) -> None:
+        if err is TIMED_OUT:
+            self.counts.borrows_timed_out += 1
         self.forget(waiter)
         waiter.refused(err)
 
@@ -272,7 +255,7 @@ class Pool:
         Fires when one of both is done; to cancel it closes the connection.
         """
         connection.borrower = None
-        if connection.targeted:
+        if connection.targeted or self._left is not None:
             # A KILL QUERY that is on its way must not hit whoever comes next.
             self.discard(connection)
         if connection.lost:
@@ -291,7 +274,7 @@ class Pool:
         return cleaned
 
     def _act(self) -> None:
-        if self._stopped:
+        if self._stopped or self._left is not None:
             return
         plan = self._books.plan()
         opening = list(plan.open)
@@ -302,13 +285,13 @@ class Pool:
         for key in opening:
             self._open_one(key)
         for waiter, connection in plan.lend:
-            del self._deadlines[waiter]
-            waiter.granted(connection)
+            self._grant(waiter, connection)
+        self.spares.look()
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
     def _open_one(self, key: PoolKey) -> None:
-        if self._stopped:
+        if self._stopped or self._left is not None:
             return
         opening = self.connector.connect(self, key, self._lost)
         self._opening.add(opening)
@@ -318,6 +301,8 @@ class Pool:
 
     def _opened(self, connection: DatabaseConnection, key: PoolKey) -> None:
         self._retry_after = FIRST_RETRY
+        if 0 < self._books.opening_limit < PARALLEL_LOGINS:
+            self._books.opening_limit += 1
         self._open.add(connection)
         self._books.opened(key, connection, connection.state)
         self._act()
@@ -328,16 +313,18 @@ class Pool:
             return
         error = failure.value
         _log.warning("database connection failed", user=key.user, reason=failure.getErrorMessage())
-        if isinstance(error, AuthenticationError) or (isinstance(error, LoginError) and _is_denial(error.err)):
+        if isinstance(error, AuthenticationError) or (isinstance(error, LoginError) and error.is_denial):
             # Waiting would not help: this user's secret is not what the database has.
+            err = NO_SECRET if isinstance(error, LoginError) and error.err is NO_SECRET else REFUSED
             for waiter in self._books.waiters(key):
-                self._fail(waiter, REFUSED)
+                self._fail(waiter, err)
             if self.facts is not None:
                 # One user's bad secret is no reason to hold back the others.
                 self._act()
                 return
         elif not failure.check(LoginError, ConnectionLostError, ProtocolError, ConnectError, ConnectionDone, OSError):
             log_unexpected(_log, failure)
+        self.trouble()
         self._back_off()
 
     def _back_off(self) -> None:
@@ -349,7 +336,7 @@ class Pool:
 
     def _again(self) -> None:
         self._retry = None
-        self._books.opening_limit = PARALLEL_LOGINS
+        self._books.opening_limit = FIRST_LOGINS
         if self.facts is None and not self._books.total:
             self._scout()
         self._act()
@@ -357,8 +344,23 @@ class Pool:
     # -- closing -------------------------------------------------------------------------------------------------------
 
     def discard(self, connection: DatabaseConnection) -> None:
-        """End a loan of a connection that must not be used any more."""
-        connection.discard()
+        """End a loan of a connection that must not be used any more.
+
+        If another session waits for what it has left there, it is closed once that is known.
+        """
+        left = connection.left
+        if left is None or not left.asked or connection.lost:
+            connection.discard()
+            return
+        connection.borrower = None
+        deadline = self._reactor.callLater(STOP_TIMEOUT, connection.discard)
+
+        def taken() -> None:
+            if deadline.active():
+                deadline.cancel()
+            connection.discard()
+
+        left.whens.append(taken)
 
     def abandon(self, connection: DatabaseConnection) -> None:
         """End a loan in mid-statement: the server is told to stop, and nobody reads what it still says.
@@ -378,10 +380,13 @@ class Pool:
     def _lost(self, connection: DatabaseConnection, why: str) -> None:
         if connection in self._open:
             self._open.discard(connection)
+            self.spares.forget(connection)
             self._books.gone(connection.key, connection)
             if why:
                 _log.info("database connection lost", backend=connection.thread_id, reason=why)
+                self.trouble()
             self._act()
+            self._check_left()
 
     def _check(self) -> None:
         self._sweep = self._reactor.callLater(CHECK_INTERVAL, self._check)
@@ -413,11 +418,52 @@ class Pool:
             self._retiring.discard(connection)
             if successor is not None:
                 self._open_one(successor)
+            self._check_left()
 
         self._open.discard(connection)
         self._retiring.add(connection)
         # Its last session may yet ask for what it has left there.
         connection.ask_after_left([]).addBoth(lambda _: connection.retire(closed))
+
+    # -- while the target is away, or has another role ---------------------------------------------------------------
+
+    def suspend(self) -> None:
+        """Lend nothing until `resume`. Those who wait do so elsewhere; loans go on."""
+        self._suspended = True
+        for waiter, (deadline, key) in list(self._deadlines.of.items()):
+            if self._deadlines.of.pop(waiter, None) is not None:
+                # It goes on to wait, so nothing is counted.
+                self._books.forget(key, waiter)
+                waiter.wait_again(deadline)
+        self.spares.want_all(True)
+
+    def resume(self) -> None:
+        """End `suspend`."""
+        self._suspended = False
+        self.spares.want_all(False)
+
+    def leave(self, then: Callable[[], None]) -> None:
+        """Close idle connections now and the others when they are given back; call `then` when all are closed."""
+        self._left = then
+        self.suspend()
+        self._stop_opening()
+        for connection in list(self._books.idle()):
+            self._books.gone(connection.key, connection)
+            self._retire(connection, None)
+        self._check_left()
+
+    def cut(self, why: str) -> None:
+        """End all loans: the target does not answer any more, or not as what it was."""
+        for connection in list(self._open):
+            connection.cut(why)
+        for connection in list(self._retiring):
+            connection.cut(why)
+
+    def _check_left(self) -> None:
+        if self._left is not None and not self._stopped and not self._open and not self._retiring:
+            then = self._left
+            self.stop()
+            then()
 
     # -- what there is -------------------------------------------------------------------------------------------------
 
@@ -426,13 +472,37 @@ class Pool:
         """Open connections, those being opened included."""
         return self._books.total
 
+    def logged_in(self) -> Iterator[DatabaseConnection]:
+        """Give the connections that the target has of this pool: on loan, idle, about to close, and the killer's."""
+        yield from self._open
+        yield from self._retiring
+        yield from self.killer.own
+
+    @property
+    def limit(self) -> int | None:
+        """How many connections there may be; None: not known yet."""
+        return None if self.facts is None else self._books.limit
+
+    @property
+    def borrowed(self) -> int:
+        """Connections on loan, or being cleaned after one."""
+        return self._books.busy
+
+    @property
+    def load(self) -> float:
+        """How much of what the target may be used for is used, those who wait included."""
+        return (self._books.busy + self._books.waiting) / self._books.limit
+
     @property
     def waiting(self) -> int:
         """Clients that wait for a connection."""
         return self._books.waiting
 
+    @property
+    def lent_at_once(self) -> int:
+        """How many loans there have been for which nobody had to wait."""
+        return self._books.taken
 
-def _is_denial(err: Err | None) -> bool:
-    # ER_DBACCESS_DENIED, ER_ACCESS_DENIED, ER_ACCESS_DENIED_NO_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN,
-    # ER_ACCOUNT_HAS_BEEN_LOCKED
-    return err is not None and err.code in (1044, 1045, 1698, 1862, 3118)
+
+def _nothing() -> None:
+    pass

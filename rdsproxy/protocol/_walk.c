@@ -128,7 +128,7 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
         rows = step((unsigned char *)data, &position, size - OK_SIZE, 0, -1);
         if (position != size - OK_SIZE)
             Py_RETURN_NONE;
-        return Py_BuildValue("Oiini", args[0], (int)status, (int)warnings, columns + rows + 2, -1);
+        return Py_BuildValue("Oiinn", args[0], (int)status, (int)warnings, columns + rows + 2, -2 - rows);
     }
     result = PyBytes_FromStringAndSize(NULL, size - OK_SIZE + 2 * EOF_SIZE);
     if (result == NULL)
@@ -144,7 +144,7 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
         Py_RETURN_NONE;
     }
     put_eof(out + position, (unsigned char)(columns + rows + 3), warnings, status);
-    pair = Py_BuildValue("Niini", result, (int)status, (int)warnings, columns + rows + 2, -1);
+    pair = Py_BuildValue("Niinn", result, (int)status, (int)warnings, columns + rows + 2, -2 - rows);
     return pair;
 }
 

@@ -3,7 +3,7 @@
 Plain integers rather than IntFlag: they are tested for every packet. Written out here, not taken from
 pymysql.constants, which lacks the newer ones; a test compares those that both have.
 Source: "Capability Flags" (group__group__cs__capabilities__flags) and SERVER_STATUS_flags_enum of the MySQL
-internals manual; MariaDB agrees below bit 25.
+internals manual; MariaDB agrees below bit 25. From bit 32 on they are MariaDB's own ("Connecting" of its manual).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 CLIENT_LONG_PASSWORD: Final = 1
-"""MariaDB calls it CLIENT_MYSQL: without it, its own capabilities follow in the reserved bytes."""
+"""MariaDB calls it CLIENT_MYSQL: who leaves it out has capabilities of MariaDB's in the last 4 reserved bytes."""
 CLIENT_FOUND_ROWS: Final = 1 << 1
 CLIENT_LONG_FLAG: Final = 1 << 2
 CLIENT_CONNECT_WITH_DB: Final = 1 << 3
@@ -39,6 +39,7 @@ CLIENT_OPTIONAL_RESULTSET_METADATA: Final = 1 << 25
 CLIENT_ZSTD_COMPRESSION_ALGORITHM: Final = 1 << 26
 CLIENT_QUERY_ATTRIBUTES: Final = 1 << 27
 CLIENT_MULTI_FACTOR_AUTHENTICATION: Final = 1 << 28
+MARIADB_CLIENT_STMT_BULK_OPERATIONS: Final = 1 << 34
 
 SERVER_STATUS_IN_TRANS: Final = 1
 SERVER_STATUS_AUTOCOMMIT: Final = 1 << 1
@@ -56,3 +57,14 @@ SERVER_STATUS_IN_TRANS_READONLY: Final = 1 << 13
 SERVER_SESSION_STATE_CHANGED: Final = 1 << 14
 SERVER_STATUS_ANSI_QUOTES: Final = 1 << 15
 """MariaDB's own."""
+
+
+def fitted(capabilities: int, server: int) -> int:
+    """Add to `capabilities` those that not every server has, as far as they are in `server`, what its greeting says.
+
+    Of MariaDB's own the proxy knows one; docs/architecture.md says why not the others.
+    """
+    capabilities |= server & CLIENT_QUERY_ATTRIBUTES
+    if server & CLIENT_LONG_PASSWORD:
+        return capabilities
+    return capabilities & ~CLIENT_LONG_PASSWORD | server & MARIADB_CLIENT_STMT_BULK_OPERATIONS

@@ -32,6 +32,14 @@ def frame(payload: bytes, sequence: int = 0) -> bytes:
     return b"".join(pieces)
 
 
+def payload_of(packets: bytes) -> bytes:
+    """Give the payload that `frame` has put into these packets."""
+    if len(packets) < HEADER_SIZE + MAX_PAYLOAD:
+        return packets[HEADER_SIZE:]
+    step = HEADER_SIZE + MAX_PAYLOAD
+    return b"".join(packets[start + HEADER_SIZE : start + step] for start in range(0, len(packets), step))
+
+
 def sequence_after(packets: bytes) -> int:
     """Give the sequence id behind those of whole packets."""
     position = sequence = 0

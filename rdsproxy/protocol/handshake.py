@@ -30,10 +30,10 @@ NONCE_SIZE = 20
 
 NATIVE = "mysql_native_password"
 
-# Capabilities, max_packet_size, charset: all of an SSLRequest, the head of a HandshakeResponse.
-_client_head = Struct("<IIB23x")
-# Capabilities (lower half), charset, status, capabilities (upper half), nonce length.
-_greeting_middle = Struct("<HBHHB10x")
+# Capabilities, max_packet_size, charset, MariaDB's capabilities: all of an SSLRequest, the head of a HandshakeResponse.
+_client_head = Struct("<IIB19xI")
+# Capabilities (lower half), charset, status, capabilities (upper half), nonce length, MariaDB's capabilities.
+_greeting_middle = Struct("<HBHHB6xI")
 
 _NEEDED = "need MySQL 5.7, MariaDB 10.5 or newer"
 
@@ -47,6 +47,7 @@ class Greeting:
     connection_id: int
     nonce: bytes
     capabilities: int
+    """64 bits, of which the upper half is told only without CLIENT_LONG_PASSWORD, here and in what clients send."""
     charset: int
     """The id of the default collation, of which a greeting carries the lower 8 bits."""
     status: int
@@ -67,8 +68,8 @@ class Greeting:
             nonce, position = read_fixed_bytes(payload, position, 8)
             position += 1  # a NUL
             middle, position = read_fixed_bytes(payload, position, _greeting_middle.size)
-            lower, charset, status, upper, nonce_size = _greeting_middle.unpack(middle)
-            capabilities = lower | upper << 16
+            lower, charset, status, upper, nonce_size, extended = _greeting_middle.unpack(middle)
+            capabilities = _with_extended(lower | upper << 16, extended)
             if not capabilities & cap.CLIENT_PROTOCOL_41:
                 raise ProtocolError(f"the server does not speak protocol 4.1, {_NEEDED}")
             rest, position = read_fixed_bytes(payload, position, max(13, nonce_size - 8))
@@ -84,14 +85,14 @@ class Greeting:
         """Write the greeting; its nonce must have 20 bytes."""
         if len(self.nonce) != NONCE_SIZE:
             raise ProtocolError(f"Greeting: a nonce of {len(self.nonce)} bytes, need {NONCE_SIZE}")
-        upper = self.capabilities >> 16
+        upper = self.capabilities >> 16 & 0xFFFF
         has_plugin = self.capabilities & cap.CLIENT_PLUGIN_AUTH
         nonce_size = NONCE_SIZE + 1 if has_plugin else 0
         lower, charset = self.capabilities & 0xFFFF, self.charset & 0xFF
         parts = [
             b"\x0a" + _name(self.server_version) + self.connection_id.to_bytes(4, "little"),
             self.nonce[:8] + b"\0",
-            _greeting_middle.pack(lower, charset, self.status, upper, nonce_size),
+            _greeting_middle.pack(lower, charset, self.status, upper, nonce_size, _extended(self.capabilities)),
             self.nonce[8:] + b"\0",
         ]
         if has_plugin:
@@ -117,17 +118,17 @@ class SSLRequest:
         """Read an SSLRequest."""
         if len(payload) != _client_head.size:
             raise ProtocolError(f"SSLRequest: {len(payload)} bytes, need {_client_head.size}")
-        capabilities, max_packet_size, charset = _client_head.unpack(payload)
+        capabilities, max_packet_size, charset, extended = _client_head.unpack(payload)
         if not capabilities & cap.CLIENT_SSL:
             raise ProtocolError("SSLRequest: without the SSL capability")
         if not capabilities & cap.CLIENT_PROTOCOL_41:
             raise _too_old("SSLRequest")
-        return cls(capabilities, max_packet_size, charset)
+        return cls(_with_extended(capabilities, extended), max_packet_size, charset)
 
     def build(self) -> bytes:
         """Write the SSLRequest, with the two capabilities that make it one."""
         capabilities = self.capabilities | cap.CLIENT_SSL | cap.CLIENT_PROTOCOL_41
-        return _client_head.pack(capabilities, self.max_packet_size, self.charset)
+        return _pack_head(capabilities, self.max_packet_size, self.charset)
 
 
 @dataclass(slots=True, frozen=True)
@@ -156,7 +157,8 @@ class HandshakeResponse:
             raise _too_old("HandshakeResponse")
         if len(payload) < _client_head.size:
             raise ProtocolError(f"HandshakeResponse: {len(payload)} bytes are too few")
-        capabilities, max_packet_size, charset = _client_head.unpack_from(payload)
+        capabilities, max_packet_size, charset, extended = _client_head.unpack_from(payload)
+        capabilities = _with_extended(capabilities, extended)
         database = plugin = None
         attributes: dict[bytes, bytes] = {}
         try:
@@ -193,7 +195,7 @@ class HandshakeResponse:
             response = lenenc_bytes(self.auth_response)
         else:
             response = _auth_response(self.auth_response, capabilities)
-        head = _client_head.pack(capabilities, self.max_packet_size, self.charset)
+        head = _pack_head(capabilities, self.max_packet_size, self.charset)
         parts = [head, nul_bytes(self.user), response]
         if capabilities & cap.CLIENT_CONNECT_WITH_DB:
             parts.append(nul_bytes(self.database or b""))
@@ -305,6 +307,18 @@ class ChangeUser:
         if has_attributes:
             parts.append(_attributes(self.attributes))
         return b"".join(parts)
+
+
+def _with_extended(capabilities: int, extended: int) -> int:
+    return capabilities if capabilities & cap.CLIENT_LONG_PASSWORD else capabilities | extended << 32
+
+
+def _extended(capabilities: int) -> int:
+    return 0 if capabilities & cap.CLIENT_LONG_PASSWORD else capabilities >> 32
+
+
+def _pack_head(capabilities: int, max_packet_size: int, charset: int) -> bytes:
+    return _client_head.pack(capabilities & 0xFFFFFFFF, max_packet_size, charset, _extended(capabilities))
 
 
 def _too_old(packet: str) -> ProtocolError:

@@ -1,8 +1,9 @@
 """Where does the reply to this command end, and which bytes of it does the client get?
 
 The database connection always speaks DEPRECATE_EOF and SESSION_TRACK. A client that does is given the bytes as they
-came. For one that does not, an EOF packet is put behind the column definitions (so that the sequence ids behind it
-grow by one), the final OK becomes an EOF, and the trackers are taken out.
+came, but for trackers that it did not ask for (`telling`). For one that does not, an EOF packet is put behind the
+column definitions (so that the sequence ids behind it grow by one), the final OK becomes an EOF, and the trackers are
+taken out.
 
 Source: page_protocol_com_query_response and its neighbours in the MySQL internals manual.
 """
@@ -16,8 +17,9 @@ from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol.datatypes import read_lenenc_int
 from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, frame, unpack_header
-from rdsproxy.protocol.responses import Err, build_eof, build_ok, parse_ok
-from rdsproxy.protocol.walk import LASTING, walk, whole
+from rdsproxy.protocol.responses import Err, Ok, build_eof, build_ok, parse_ok
+from rdsproxy.protocol.telling import Telling
+from rdsproxy.protocol.walk import LASTING, rows_told, walk, whole
 
 # What the next packet is.
 FIRST: Final = 0  # OK, ERR, a LOCAL INFILE request or a column count
@@ -27,6 +29,8 @@ PREPARED: Final = 3  # the head of a reply to COM_STMT_PREPARE
 STATISTICS: Final = 4  # a single packet of text
 DONE: Final = 5
 UPLOADING: Final = 6  # the server waits for a file from the client
+
+_CHANGED: Final = cap.SERVER_SESSION_STATE_CHANGED >> 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class ClientForm:
     """It offered SESSION_TRACK."""
     local_files: bool
     """It offered LOCAL_FILES."""
+    telling: Telling | None = None
+    """Which trackers it is told, if it offered SESSION_TRACK; None: all."""
 
 
 class Reply:
@@ -46,21 +52,25 @@ class Reply:
 
     __slots__ = (
         "_form",
+        "_heads",
         "_left",
         "_marked",
         "_mute",
         "_need",
+        "_ok",
         "_pending_eof",
         "_refusal",
         "_refuse_infile",
         "_split",
         "_tail",
         "changes",
+        "err",
         "failed",
         "insert_id",
         "packets",
         "parameters",
         "prepared_as",
+        "refusal",
         "rest",
         "row_count",
         "shift",
@@ -77,6 +87,8 @@ class Reply:
         self._form = ClientForm(eof=False, track=True, local_files=True)
         self._marked = True
         """More is left of the last reply than `begin` always puts right."""
+        self._ok = Ok(0, 0, 0, 0)
+        """The last OK that was not of the simplest kind."""
         self.begin(FIRST, self._form)
         self.state = DONE
 
@@ -89,10 +101,21 @@ class Reply:
         if self._marked:
             self._forget()
 
+    def follow(self, sequence: int, expected: int) -> None:
+        """Number the packets of the reply from `sequence` on, those for the client from `expected` on.
+
+        For a command of several packets, right behind `begin`. What was put into it may have made it one packet more.
+        """
+        self._marked = True
+        self.packets = sequence - 1 & 0xFF
+        self.shift = expected - sequence
+
     def _forget(self) -> None:
         self._marked = False
         self.failed = False
         """The reply ended in an ERR, so neither status flags nor trackers were told."""
+        self.err = b""
+        """The payload of that ERR."""
         self.changes: list[bytes] | None = None
         """Session-track blocks, in order; None when there were none."""
         self.insert_id = 0
@@ -107,12 +130,16 @@ class Reply:
         self.parameters = 0
         """How many parameters it has."""
         self.row_count = -1
-        """What ROW_COUNT() is behind it: the rows affected; -1 behind rows and errors."""
+        """The rows affected; `rows_told` of those in the last result set; -1 where there are neither."""
         self.prepared_as = 0
         """The id that the client is told in its place; 0: the server's."""
+        self.refusal: bytes = b""
+        """The ERR by which the server says that it takes no statement of this kind, which it has not run. The client
+        has not been given it."""
         self._tail: bytes = b""
         self._left = 0
         self._need = 0
+        self._heads = 0  # packets of the reply that are no rows, or the rest of one
         self._pending_eof = False
         self._split = False
         self._mute = False
@@ -143,11 +170,13 @@ class Reply:
             data = self._tail + data
             self._tail = b""
         elif not self.packets and self.state == FIRST and not self.shift:
-            simple = whole(data, self._form.eof, self.status)
-            if simple is not None:
-                out, self.status, self.warnings, self.packets, self.row_count = simple
-                self.state = DONE
-                return out
+            telling = self._form.telling
+            if telling is None or not telling.due:
+                simple = whole(data, self._form.eof, self.status)
+                if simple is not None:
+                    out, self.status, self.warnings, self.packets, self.row_count = simple
+                    self.state = DONE
+                    return out
         self._marked = True
         end = len(data)
         position = self._left
@@ -189,6 +218,7 @@ class Reply:
                 self.packets += 1
                 if self.shift:
                     buffer[position + 3] = (buffer[position + 3] + self.shift) & 0xFF  # type: ignore[index]
+                self._heads += self._split
                 self._split = length == MAX_PAYLOAD
                 position = following
             elif state == COLUMNS:
@@ -198,6 +228,7 @@ class Reply:
                 if self._need:
                     self._refuse_odd(buffer, position, end)
                     break
+                self._heads = self.packets
                 state = self.state = ROWS
             elif state == DONE:
                 break
@@ -265,19 +296,19 @@ class Reply:
                 before = self._eof_of_columns(status)
             return before + self._err(buffer, start, following)
         self._note_ok(bytes(buffer[start + HEADER_SIZE : following]))
-        self.row_count = -1
+        self.row_count = rows_told(self.packets - self._heads)
         if not self._form.eof:
             return self._ok_for_client(buffer, start, following)
         if pending and not self.status & cap.SERVER_STATUS_CURSOR_EXISTS:
             # An open cursor has no rows here: the EOF behind the columns is also the last one.
             before = self._eof_of_columns(status)
-        sequence = self.packets + 1 + self.shift
-        self.packets += 1
-        return before + frame(build_eof(self.warnings, self.status), sequence)
+        return before + self._eof_for_client()
 
     def _single(self, buffer: bytes | bytearray, start: int, following: int) -> bytes | bytearray:
         """A packet that is a reply, or a member of a chain of replies, by itself."""
         if self.state == STATISTICS:
+            self.row_count = -1
+            self.warnings = 0
             self.state = DONE
             self.packets += 1
             return buffer[start:following]
@@ -300,18 +331,19 @@ class Reply:
             if following - start - HEADER_SIZE < 5:
                 raise ProtocolError("EOF packet ends before its status flags")
             self.status = int.from_bytes(buffer[start + 7 : start + 9], "little")
+            self.row_count = -1
+            self.warnings = 0
             self.packets += 1
             self.state = DONE
             return self._shifted(buffer, start, following)
         self._note_ok(bytes(buffer[start + HEADER_SIZE : following]))
         if first == 0xFE and self._form.eof:
-            self.packets += 1
-            return frame(build_eof(self.warnings, self.status), self.packets + self.shift)
+            return self._eof_for_client()
         return self._ok_for_client(buffer, start, following)
 
     def _note_ok(self, payload: bytes) -> None:
         try:
-            simple = payload[1] < 251 and payload[2] < 251 and len(payload) == 7
+            simple = payload[1] < 251 and payload[2] < 251 and len(payload) == 7 and not payload[4] & _CHANGED
         except IndexError:
             raise ProtocolError("OK packet ends before its status flags") from None
         if simple:
@@ -321,7 +353,7 @@ class Reply:
             if payload[2]:
                 self.insert_id = payload[2]
         else:
-            ok = parse_ok(payload)
+            self._ok = ok = parse_ok(payload)
             self.row_count = ok.affected_rows
             self.status = status = ok.status
             self.warnings = ok.warnings
@@ -334,8 +366,16 @@ class Reply:
                     self.changes.append(ok.changes)
         self.state = FIRST if status & cap.SERVER_MORE_RESULTS_EXISTS else DONE
 
+    def _eof_for_client(self) -> bytes:
+        """The EOF in place of the OK just noted, whose trackers have to wait for another OK."""
+        telling = self._form.telling
+        if telling is not None and self.status & cap.SERVER_SESSION_STATE_CHANGED:
+            telling.hold(self._ok.changes)
+        self.packets += 1
+        return frame(build_eof(self.warnings, self.status), self.packets + self.shift)
+
     def _ok_for_client(self, buffer: bytes | bytearray, start: int, following: int) -> bytes | bytearray:
-        """The OK just noted, with trackers only if the client asked for them."""
+        """The OK just noted, with those trackers that the client asked for."""
         if self._refuse_infile:
             self._refuse_infile = False
             self.failed = True
@@ -348,17 +388,29 @@ class Reply:
                 self._refusal = refusal
             return refusal
         self.packets += 1
-        if self._form.track or following - start == HEADER_SIZE + 7:
+        block = self._ok.changes if self.status & cap.SERVER_SESSION_STATE_CHANGED else None
+        told = None
+        if self._form.track:
+            telling = self._form.telling
+            told = block if telling is None or (block is None and not telling.due) else telling.tell(block)
+        if told == block:
             return self._shifted(buffer, start, following)
-        payload = bytes(buffer[start + HEADER_SIZE : following])
-        return frame(build_ok(parse_ok(payload), header=payload[0]), buffer[start + 3] + self.shift)
+        ok = parse_ok(bytes(buffer[start + HEADER_SIZE : following])) if block is None else self._ok
+        payload = build_ok(ok.with_changes(told), header=buffer[start + HEADER_SIZE])
+        return frame(payload, buffer[start + 3] + self.shift)
 
     def _err(self, buffer: bytes | bytearray, start: int, following: int) -> bytes | bytearray:
         self.state = DONE
         self.failed = True
+        self.err = bytes(buffer[start + HEADER_SIZE : following])
         self.row_count = -1
+        self.warnings = 0
         self.packets += 1
-        return self._shifted(buffer, start, following)
+        packet = self._shifted(buffer, start, following)
+        if self.packets == 1 and _refuses(buffer[start + HEADER_SIZE : following]):
+            self.refusal = bytes(packet)
+            return b""
+        return packet
 
     def _eof_of_columns(self, status: int) -> bytes:
         """The EOF behind the column definitions, for a client that expects one; `status` as told before this reply."""
@@ -416,6 +468,8 @@ class Reply:
         self.packets = packets
         self.statement_id = int.from_bytes(number, "little")
         self.parameters = parameters
+        self.row_count = -1
+        self.warnings = int.from_bytes(buffer[start + 14 : min(start + 16, following)], "little")
         self.state = DONE
         return b"".join(pieces), position
 
@@ -439,6 +493,19 @@ class Reply:
         """The client has sent its file in so many packets (the empty one included); the reply goes on."""
         self.packets += packets
         self.state = FIRST
+
+
+_OPTION_PREVENTS_STATEMENT: Final = 1290
+_READ_ONLY_MODE: Final = 1836
+
+
+def _refuses(payload: bytes | bytearray) -> bool:
+    """Tell whether an ERR says that the server, not the user or the transaction, is read-only."""
+    code = int.from_bytes(payload[1:3], "little")
+    # 1290 is for all options; these are --read-only, --super-read-only and, of MariaDB, read_only.
+    return code == _READ_ONLY_MODE or (
+        code == _OPTION_PREVENTS_STATEMENT and (b"read-only" in payload or b"read_only" in payload)
+    )
 
 
 INFILE_REFUSED: Final = Err(

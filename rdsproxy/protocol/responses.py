@@ -43,6 +43,13 @@ class Ok:
     info: bytes = b""
     changes: bytes = b""
 
+    def with_changes(self, changes: bytes | None) -> Ok:
+        """Give the same OK with another session-track block, which may be empty; None: without one."""
+        status = self.status & ~cap.SERVER_SESSION_STATE_CHANGED
+        if changes is not None:
+            status |= cap.SERVER_SESSION_STATE_CHANGED
+        return Ok(self.affected_rows, self.insert_id, status, self.warnings, self.info, changes or b"")
+
 
 @dataclass(slots=True, frozen=True)
 class Err:
@@ -92,14 +99,11 @@ def parse_err(payload: bytes) -> Err:
     return Err(code, sqlstate, text.decode("utf-8", "replace"))
 
 
-def build_ok(ok: Ok, *, header: int = OK, track: bool = False) -> bytes:
-    """Give the payload of `ok`, in the form for a client with (`track`) or without SESSION_TRACK."""
-    status = ok.status
-    if not (track and ok.changes):
-        status &= ~cap.SERVER_SESSION_STATE_CHANGED
+def build_ok(ok: Ok, *, header: int = OK) -> bytes:
+    """Give the payload of `ok`. Its status flags tell whether it has a session-track block, which may be empty."""
     head = bytes((header,)) + lenenc_int(ok.affected_rows) + lenenc_int(ok.insert_id)
-    head += _status_warnings.pack(status, ok.warnings)
-    if track and ok.changes:
+    head += _status_warnings.pack(ok.status, ok.warnings)
+    if ok.status & cap.SERVER_SESSION_STATE_CHANGED:
         return head + lenenc_bytes(ok.info) + lenenc_bytes(ok.changes)
     # The manual has a bare string here for clients without SESSION_TRACK. No server writes, and no client reads, that.
     return head + lenenc_bytes(ok.info) if ok.info else head
@@ -109,6 +113,11 @@ def build_eof(warnings: int, status: int) -> bytes:
     """Give an EOF payload."""
     status &= ~cap.SERVER_SESSION_STATE_CHANGED
     return b"\xfe" + warnings.to_bytes(2, "little") + status.to_bytes(2, "little")
+
+
+def schema_change(name: bytes) -> bytes:
+    """Give the session-track block that tells a schema."""
+    return bytes((TRACK_SCHEMA,)) + lenenc_bytes(lenenc_bytes(name))
 
 
 @lru_cache(maxsize=512)

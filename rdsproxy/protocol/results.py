@@ -19,11 +19,14 @@ UNSIGNED: Final = 32
 
 
 class Column(NamedTuple):
-    """What a column holds."""
+    """What a column is called, and what it holds."""
 
+    name: bytes
     kind: int
     """As in `pymysql.constants.FIELD_TYPE`."""
     flags: int
+    length: int
+    """Of the longest value, in bytes."""
 
 
 @dataclass(slots=True)
@@ -61,9 +64,12 @@ class Result:
 
 
 def number(value: bytes | None, default: int = 0) -> int:
-    """Read a value as an integer; NULL and 0 are `default`. Raises ProtocolError if it is none."""
+    """Read a value as an integer; NULL and 0 are `default`. Raises ProtocolError if it is none.
+
+    The client may want all results in UTF-16 or UTF-32: then each digit has zeros around it.
+    """
     try:
-        return int(value or 0) or default
+        return int((value or b"0").replace(b"\0", b"")) or default
     except ValueError:
         raise ProtocolError("not a number in answer to the proxy's own query") from None
 
@@ -88,13 +94,16 @@ def read_result(raw: bytes) -> Result:
 
 def _column(payload: bytes) -> Column:
     position = 0
-    for _ in range(6):  # the names of the catalog, schema, table (twice) and column (twice)
-        _, position = read_lenenc_bytes(payload, position)
+    name = b""
+    for number in range(6):  # the names of the catalog, schema, table (twice) and column (as shown, and its own)
+        part, position = read_lenenc_bytes(payload, position)
+        if number == 4:
+            name = part
     # Behind them: the length of the rest (1), a character set (2), the longest value (4), type (1), flags (2).
     fixed = payload[position : position + 10]
     if len(fixed) < 10:
         raise ProtocolError("a column definition in reply to a command of the proxy is cut short")
-    return Column(fixed[7], int.from_bytes(fixed[8:10], "little"))
+    return Column(name, fixed[7], int.from_bytes(fixed[8:10], "little"), int.from_bytes(fixed[3:7], "little"))
 
 
 def _rows(result: Result, payloads: Iterator[bytes]) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol.framing import MAX_PAYLOAD, unpack_header
 
-__all__ = ["LASTING", "walk", "walk_python", "whole", "whole_python"]
+__all__ = ["LASTING", "rows_told", "walk", "walk_python", "whole", "whole_python"]
 
 _OK_SIZE: Final = 11  # an OK of small numbers, without insert id, with its header
 _UNUSUAL: Final = (
@@ -29,6 +29,14 @@ LASTING: Final = (
 asks for rows that are on their way already."""
 _eof = Struct("<IBHH")
 _ok_end = Struct("<IBBBHH")
+
+
+def rows_told(count: int) -> int:
+    """Give the number of rows in a result as one that no count of affected rows is, and no ROW_COUNT(): below -1.
+
+    It is its own inverse.
+    """
+    return -2 - count
 
 
 def walk_python(buffer: bytes | bytearray, position: int, end: int, shift: int, limit: int) -> tuple[int, int]:
@@ -55,8 +63,8 @@ def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, 
     """Adapt a reply that is all in `data` and simple: one OK, or one result set, without trackers or insert id.
 
     `eof`: for a client without DEPRECATE_EOF, for which `status` is shown behind the column definitions. Gives the
-    client's bytes, the final status flags, the warnings, the number of the server's packets, and what ROW_COUNT() is
-    behind it (-1 behind rows); None for every other reply.
+    client's bytes, the final status flags, the warnings, the number of the server's packets, and the rows affected, or
+    `rows_told` of the rows in it; None for every other reply.
     """
     size = len(data)
     start = size - _OK_SIZE
@@ -80,7 +88,7 @@ def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, 
         return None
     packets = columns + counted + 2
     if not eof:
-        return data, final_status, warnings, packets, -1
+        return data, final_status, warnings, packets, rows_told(counted)
     out = b"".join(
         (
             data[:after_columns],
@@ -89,7 +97,7 @@ def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, 
             _eof.pack(5 | (packets + 1 & 0xFF) << 24, 0xFE, warnings, final_status),
         )
     )
-    return out, final_status, warnings, packets, -1
+    return out, final_status, warnings, packets, rows_told(counted)
 
 
 try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection
-from rdsproxy.pool.pool import BorrowError
+from rdsproxy.pool.borrowing import BorrowError
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands
+from rdsproxy.protocol.attributes import split_execution, with_count
 from rdsproxy.protocol.errors import ProtocolError
 from rdsproxy.protocol.framing import HEADER_SIZE, frame
 from rdsproxy.protocol.reply import FIRST, PREPARED, ROWS
@@ -16,13 +19,28 @@ from rdsproxy.relay import errors
 from rdsproxy.relay.client import Client
 from rdsproxy.relay.killing import name_client
 from rdsproxy.relay.restoring import run_all
+from rdsproxy.relay.settling import settle
+from rdsproxy.relay.signalling import signal
 from rdsproxy.session import restore
-from rdsproxy.session.prepared import MAX_STATEMENTS, Copy, Statement, opens_cursor, renumbered, statement_id
+from rdsproxy.session.prepared import (
+    BULK_HEAD,
+    MAX_STATEMENTS,
+    Charset,
+    Copy,
+    Statement,
+    opens_cursor,
+    renumbered,
+    statement_id,
+)
 from rdsproxy.session.session import Session
-from rdsproxy.session.statements import Trait
+from rdsproxy.session.statements import UNCOUNTED, Trait
+from rdsproxy.session.transactions import recreate
 
 if TYPE_CHECKING:
-    from rdsproxy.relay.relay import Relay
+    from rdsproxy.relay.relay import Launch, Relay
+
+ExecutionOf = Callable[[bytes, Copy, Charset], bytes | None]
+"""`Statement.execution` or its like."""
 
 TOO_MANY: Final = 1461
 """ER_MAX_PREPARED_STMT_COUNT_REACHED"""
@@ -40,10 +58,8 @@ def prepare(client: Client, relay: Relay, packets: bytes, payload: bytes) -> Non
     """COM_STMT_PREPARE: always the server's, so that its errors and definitions are of this moment."""
     session = relay.session
     if len(session.statements) >= MAX_STATEMENTS:
-        client.send_error(
-            Err(TOO_MANY, "42000", f"Can't create more than {MAX_STATEMENTS} prepared statements in one session")
-        )
-        client.ready()
+        message = f"Cannot create more than {MAX_STATEMENTS} prepared statements in one session"
+        signal(relay, Err(TOO_MANY, "42000", message))
         return
     if session.state.lexer.traits(payload[1:]) & Trait.CONNECTION_ID:
         packets = name_client(relay, packets)
@@ -60,7 +76,7 @@ def prepare(client: Client, relay: Relay, packets: bytes, payload: bytes) -> Non
         assert connection is not None
         reply = connection.reply
         state = session.state
-        statement = Statement(number, text, state.settings, state.lexer.traits(text), reply.parameters)
+        statement = Statement(number, text, state.settings, state.lexer.all_traits(text), reply.parameters)
         if session.pins:
             # What holds the session may be a temporary table, or anything else that the statement was read with.
             statement.keep_to_itself()
@@ -70,58 +86,125 @@ def prepare(client: Client, relay: Relay, packets: bytes, payload: bytes) -> Non
     relay.run(packets, PREPARED, Trait.NONE, prepared, launch)
 
 
-def execute(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
-    """COM_STMT_EXECUTE: on the connection's copy, which is made first where there is none."""
+def execute(client: Client, relay: Relay, packets: bytes, payload: bytes, as_sent: bytes | None = None) -> None:
+    """COM_STMT_EXECUTE: on the connection's copy, which is made first where there is none.
+
+    `as_sent`: what to send in place of `payload` to connections with CLIENT_QUERY_ATTRIBUTES.
+    """
     session = relay.session
     number = statement_id(payload)
     statement = session.statements.find(number)
-    if statement is None:
-        _refuse_unknown(client, relay, number, "execute")
+    if statement is None or statement.refused is not None:
+        _refuse_execution(client, relay, statement, number)
         return
-    if statement.refused is not None:
-        err, statement.refused = statement.refused, None
-        client.send_error(err)
-        client.ready()
-        return
-    keeps = opens_cursor(payload)
-    statement.bind(payload)
-    if keeps:
+    charset = session.state.charset
+    statement.bind(payload, charset)
+    traits, after_ok = statement.traits, None
+    if opens_cursor(payload):
         statement.keep_to_itself()
-
-    def launch(connection: DatabaseConnection) -> None:
-        copy = statement.find(connection.copies)
-        execution = None if copy is None else statement.execution(payload, copy)
-        if execution is None:
-            relay.begin(_prepare_and_execute(relay, statement, payload))
-        else:
-            connection.run(execution, FIRST, relay.form)
-
-    def executed() -> None:
-        if session.status & cap.SERVER_STATUS_CURSOR_EXISTS:
-            session.open_cursor(statement.id)
-
-    if statement.id in session.cursors or statement.id in session.long_data:
+        traits |= UNCOUNTED
+        after_ok = partial(_opened, session, statement)
+    if (session.cursors or session.long_data) and statement.id in session.cursors | session.long_data:
         # Whatever comes of it, it closes the cursor and uses up the long data.
         session.end_statement(statement.id)
-    relay.run(packets, FIRST, statement.traits, executed if keeps else None, launch)
+    launch = Execution(relay, statement, statement.execution, payload, charset, as_sent)
+    relay.run(packets, FIRST, traits, after_ok, launch)
 
 
-async def _prepare_and_execute(relay: Relay, statement: Statement, payload: bytes) -> None:
-    connection = relay.connection
-    assert connection is not None
-    if statement.traits & Trait.DIAGNOSTICS:
-        # To prepare it would end what it is to read.
-        relay.answer_error(errors.DIAGNOSTICS_GONE)
+def _opened(session: Session, statement: Statement) -> None:
+    if session.status & cap.SERVER_STATUS_CURSOR_EXISTS:
+        session.open_cursor(statement.id)
+
+
+def execute_with_attributes(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_STMT_EXECUTE of a client with CLIENT_QUERY_ATTRIBUTES."""
+    statement = relay.session.statements.find(statement_id(payload))
+    as_sent = None
+    if statement is not None:
+        try:
+            payload, as_sent = split_execution(payload, statement.parameters)
+        except ProtocolError:
+            client.send_error(errors.MALFORMED)
+            client.ready()
+            return
+    execute(client, relay, packets, payload, as_sent)
+
+
+def execute_bulk(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_STMT_BULK_EXECUTE of MariaDB: as COM_STMT_EXECUTE, with many rows of parameters."""
+    if len(payload) < BULK_HEAD:
+        client.send_error(errors.MALFORMED)
+        client.ready()
         return
-    try:
-        copy = await make_copy(connection, statement, relay.session)
-    except PrepareError as error:
-        relay.answer_error(error.err)
+    session = relay.session
+    number = statement_id(payload)
+    statement = session.statements.find(number)
+    if statement is None or statement.refused is not None:
+        _refuse_execution(client, relay, statement, number)
         return
-    execution = statement.execution(payload, copy)
-    assert execution is not None
-    relay.go_on(connection)
-    connection.run(execution, FIRST, relay.form)
+    charset = session.state.charset
+    statement.bind_bulk(payload, charset)
+    launch = Execution(relay, statement, statement.bulk_execution, payload, charset, None)
+    counted = session.counted_by_row if statement.runs_by_row else None
+    # Without parameters the server refuses it, whatever it would do.
+    traits = statement.traits if statement.parameters else Trait.NONE
+    relay.run(packets, FIRST, traits | UNCOUNTED, counted, launch)
+
+
+class Execution:
+    """Launches one execution of a statement, by a copy that is made first where there is none."""
+
+    __slots__ = ("as_sent", "charset", "execution_of", "payload", "relay", "statement")
+
+    def __init__(
+        self,
+        relay: Relay,
+        statement: Statement,
+        execution_of: ExecutionOf,
+        payload: bytes,
+        charset: Charset,
+        as_sent: bytes | None,
+    ) -> None:
+        self.relay = relay
+        self.statement = statement
+        self.execution_of = execution_of
+        self.payload = payload
+        self.charset = charset
+        self.as_sent = as_sent
+
+    def __call__(self, connection: DatabaseConnection) -> None:
+        """Execute it on this connection."""
+        copy = self.statement.find(connection.copies)
+        execution = None if copy is None else self.execution_of(self.payload, copy, self.charset)
+        if execution is None:
+            self.relay.begin(self._prepare_and_run())
+        else:
+            self.run(connection, execution)
+
+    def run(self, connection: DatabaseConnection, execution: bytes) -> None:
+        """Send `execution`, the payload for a copy that this connection has."""
+        if connection.has_attributes:
+            if self.as_sent is None:
+                execution = with_count(execution, self.statement.parameters)
+            else:
+                execution = execution[:5] + self.as_sent[5:]
+        connection.run(frame(execution), FIRST, self.relay.form)
+
+    async def _prepare_and_run(self) -> None:
+        relay = self.relay
+        connection = relay.connection
+        assert connection is not None
+        try:
+            copy = await make_copy(connection, self.statement, relay.session)
+        except PrepareError as error:
+            relay.answer_error(error.err)
+            return
+        execution = self.execution_of(self.payload, copy, self.charset)
+        if execution is None:
+            relay.answer_error(errors.TYPES_GONE)
+            return
+        relay.go_on(connection)
+        self.run(connection, execution)
 
 
 async def make_copy(connection: DatabaseConnection, statement: Statement, session: Session) -> Copy:
@@ -146,15 +229,39 @@ async def make_copy(connection: DatabaseConnection, statement: Statement, sessio
     return connection.add_copy(statement.key, result.statement_id)
 
 
+async def launch_of(connection: DatabaseConnection, execution: Execution, sql: bytes) -> Launch:
+    """Have a statement prepared as if its text were `sql`; give what executes it, this once. Raises as `make_copy`.
+
+    `execution`: of a COM_STMT_EXECUTE.
+    """
+    relay, statement = execution.relay, execution.statement
+    payload, charset = execution.payload, execution.charset
+    retold = statement if sql == statement.text else statement.retold_as(sql)
+    # A copy that is kept under the statement's key has the statement's own text.
+    copy = statement.find(connection.copies) if retold is statement else None
+    packets = None if copy is None else retold.execution(payload, copy, charset)
+    if packets is None:
+        copy = await make_copy(connection, retold, relay.session)
+        copy.retold = retold is not statement
+        packets = retold.execution(payload, copy, charset)
+        if packets is None:
+            raise PrepareError(errors.TYPES_GONE)
+    executing = packets
+    return lambda connection: execution.run(connection, executing)
+
+
 def _ways(session: Session, statement: Statement) -> tuple[list[bytes], list[bytes]]:
     """Give the packets that lead from the session's state to the statement's, and those that lead back."""
-    here, there = session.state, statement.state
+    states = session.states
+    here, there = states.with_transaction(session.state, b""), statement.state
     if here.settings is there:
         return [], []
     if not there.schema:
         # A statement that was prepared without a schema names none that depends on it; and none cannot be entered.
-        there = session.states.with_schema(there, here.schema)
-    return restore.plan(here, there, session.states) or [], restore.plan(there, here, session.states) or []
+        there = states.with_schema(there, here.schema)
+    # What is set for the next transaction may have been ended on the way.
+    back = [*(restore.plan(there, here, states) or []), *recreate(session.state.transaction)]
+    return restore.plan(here, there, states) or [], back
 
 
 def fetch(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
@@ -164,19 +271,20 @@ def fetch(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
     statement = session.statements.find(number)
     copy = None if statement is None or connection is None else connection.copies.find(statement.key)
     if statement is None:
-        _refuse_unknown(client, relay, number, "fetch")
+        _refuse_unknown(relay, number, "fetch")
+        return
+    if relay.tell_lost():
         return
     if copy is None or statement.id not in session.cursors:
-        end = "" if _is_mariadb(relay) else "."
-        client.send_error(Err(1421, "HY000", f"The statement ({statement.id}) has no open cursor{end}"))
-        client.ready()
+        end = "" if is_mariadb(relay) else "."
+        signal(relay, Err(1421, "HY000", f"The statement ({statement.id}) has no open cursor{end}"))
         return
 
     def fetched() -> None:
         if session.status & cap.SERVER_STATUS_LAST_ROW_SENT:
             session.end_statement(statement.id)
 
-    relay.run(renumbered(payload, copy), ROWS, Trait.NONE, fetched)
+    relay.run(renumbered(payload, copy), ROWS, UNCOUNTED, fetched)
 
 
 def reset(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
@@ -185,13 +293,14 @@ def reset(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
     number = statement_id(payload)
     statement = session.statements.find(number)
     if statement is None:
-        _refuse_unknown(client, relay, number, "reset")
+        _refuse_unknown(relay, number, "reset")
         return
     statement.refused = None
     copy = None if connection is None else connection.copies.find(statement.key)
     if copy is not None and (statement.id in session.cursors or statement.id in session.long_data):
         relay.run(renumbered(payload, copy), FIRST, Trait.NONE, lambda: session.end_statement(statement.id))
     else:
+        relay.counted(0)
         client.send_ok()
         client.ready()
 
@@ -206,7 +315,7 @@ def close(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
                 connection.write(packet)
         if statement.id in session.cursors or statement.id in session.long_data:
             session.end_statement(statement.id)
-            relay.settle()
+            settle(relay)
             return
     client.ready()
 
@@ -243,15 +352,25 @@ async def _send_long_data(relay: Relay, statement: Statement, payload: bytes) ->
     session.begin_long_data(statement.id)
     connection.write(renumbered(payload, copy))
     relay.go_on(connection)
-    relay.settle()
+    settle(relay)
 
 
-def _refuse_unknown(client: Client, relay: Relay, number: int, command: str) -> None:
-    where = f"mysqld_stmt_{command}" if _is_mariadb(relay) else "mysql_stmt_precheck"
-    client.send_error(Err(1243, "HY000", f"Unknown prepared statement handler ({number}) given to {where}"))
+def _refuse_execution(client: Client, relay: Relay, statement: Statement | None, number: int) -> None:
+    if statement is None or statement.refused is None:
+        _refuse_unknown(relay, number, "execute")
+        return
+    err, statement.refused = statement.refused, None
+    relay.failed()
+    client.send_error(err)
     client.ready()
 
 
-def _is_mariadb(relay: Relay) -> bool:
-    facts = relay.pool.facts
+def _refuse_unknown(relay: Relay, number: int, command: str) -> None:
+    where = f"mysqld_stmt_{command}" if is_mariadb(relay) else "mysql_stmt_precheck"
+    signal(relay, Err(1243, "HY000", f"Unknown prepared statement handler ({number}) given to {where}"))
+
+
+def is_mariadb(relay: Relay) -> bool:
+    """Tell whether the server is MariaDB, whose errors are worded otherwise."""
+    facts = relay.route.known.facts
     return facts is not None and facts.is_mariadb

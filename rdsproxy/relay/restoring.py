@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from rdsproxy.backend.connection import DatabaseConnection
-from rdsproxy.pool.pool import BorrowError, Pool
+from rdsproxy.pool.borrowing import BorrowError
 from rdsproxy.protocol.results import Result
 from rdsproxy.session import restore
 from rdsproxy.session.session import Session
+from rdsproxy.session.transactions import begun_again
 
 
-async def bring_to(connection: DatabaseConnection, session: Session, pool: Pool) -> None:
+async def bring_to(connection: DatabaseConnection, session: Session) -> None:
     """Make the connection's state the session's.
 
     Raises BorrowError with the server's error if it cannot be (the schema was dropped, say), and ConnectionLostError;
     the connection's state is then not known.
     """
-    wanted = session.state
+    wanted, pool = session.state, connection.pool
     if connection.state is None or (wanted.schema == b"" and connection.state.schema != b""):
         await connection.ask_after_left([])
         await pool.connector.start_over(connection)
@@ -27,8 +28,9 @@ async def bring_to(connection: DatabaseConnection, session: Session, pool: Pool)
         await pool.connector.start_over(connection)
         await _write_back(connection, session)
     connection.state = wanted
-    if wanted.schema:
-        pool.schemas[connection.key].add(wanted.schema)
+    begun_again(session)
+    if wanted.schema and wanted.role == session.states.role:
+        pool.known.schemas[connection.key].add(wanted.schema)
 
 
 async def _write_back(connection: DatabaseConnection, session: Session) -> None:

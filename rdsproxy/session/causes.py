@@ -14,8 +14,7 @@ _OF_TRAIT: Final = (
     (Trait.UNTRACKED_SET, PinReason.UNTRACKED_SET),
     (Trait.XA, PinReason.XA),
     (Trait.SEQUENCE, PinReason.SEQUENCE),
-    (Trait.ROLE, PinReason.ROLE),
-    (Trait.COUNTS_ROWS, PinReason.COUNTED_ROWS),
+    (Trait.RESOURCE_GROUP, PinReason.RESOURCE_GROUP),
 )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
-# A name before a parenthesis is a call.
-_CALL: Final = re.compile(rb"([\w$`\"]+(?:\s*\.\s*[\w$`\"]+)*)(\s*)\(")
+# A name before a parenthesis is a call. Each name is looked at once, from its begin.
+_CALL: Final = re.compile(
+    rb"(?<![\w$`\"\x80-\xff.])([\w$`\"\x80-\xff]++(?:\s*+\.\s*+[\w$`\"\x80-\xff]++)*+)(\s*+)\("
+)
 
 # These are the server's, whatever others there are: none with a digit, since the lexer takes all digits for one. With a
 # space before the parenthesis most are names of stored ones.
@@ -23,7 +26,7 @@ _NATIVE: Final = frozenset(
     b" SEC_TO_TIME SESSION_USER SHA SIGN SIN SPACE SQRT STD STDDEV STRCMP STR_TO_DATE SUBSTR SUBSTRING"
     b" SUBSTRING_INDEX SUM SYSDATE SYSTEM_USER TAN TIME TIMEDIFF TIMESTAMPADD TIMESTAMPDIFF TIME_TO_SEC TO_DAYS"
     b" TRIM TRUNCATE UCASE UNHEX UNIX_TIMESTAMP UPPER USER UTC_DATE UTC_TIME UTC_TIMESTAMP UUID UUID_SHORT VARIANCE"
-    b" VERSION WEEK WEEKDAY YEAR".split()
+    b" VERSION WEEK WEEKDAY YEAR FOUND_ROWS ROW_COUNT".split()
 )
 # These are words, and no names.
 _WORDS: Final = frozenset(
@@ -35,4 +38,13 @@ _WORDS: Final = frozenset(
 
 def only_native(code: bytes) -> bool:
     """Tell that statements call no function but the server's own; `code` is without strings, in upper case."""
-    return all(name in _WORDS or (not space and name in _NATIVE) for name, space in _CALL.findall(code))
+    return all(word or native for _, word, native in calls(code))
+
+
+def calls(code: bytes) -> Iterator[tuple[bytes, bool, bool]]:
+    """Give each name before a parenthesis; whether it is a word and no name; whether the function is the server's.
+
+    `code` is as for `only_native`.
+    """
+    for name, space in _CALL.findall(code):
+        yield name, name in _WORDS, not space and name in _NATIVE

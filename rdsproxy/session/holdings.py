@@ -8,10 +8,15 @@ another form may have ended stays.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rdsproxy.protocol import commands
+from rdsproxy.session.distributed import step_of
 from rdsproxy.session.pinning import PinReason
+from rdsproxy.session.texts import Text, name_of, prepared
+
+if TYPE_CHECKING:
+    from rdsproxy.session.statements import Lexer
 
 KINDS: Final = (
     PinReason.TEMPORARY_TABLE,
@@ -19,6 +24,7 @@ KINDS: Final = (
     PinReason.OPEN_HANDLER,
     PinReason.USER_LOCK,
     PinReason.READ_LOCK,
+    PinReason.XA_TRANSACTION,
 )
 
 
@@ -31,6 +37,8 @@ class Deed(NamedTuple):
     names: frozenset[bytes] = frozenset()
     told: bool = True
     """The server reports it as a change of state, if it reports such things at all."""
+    text: Text | None = None
+    """What was prepared, if it is known."""
 
 
 NOTHING: Final = Deed(PinReason.NONE)
@@ -49,10 +57,10 @@ def _form(pattern: bytes) -> re.Pattern[bytes]:
 _CREATE: Final = _form(
     rb"CREATE\s+TEMPORARY\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(" + _TABLE + rb")(?![\w$.`])([^;]*)"
 )
-_TEMPORARY: Final = re.compile(rb"\bCREATE\b.*\bTEMPORARY\b", re.IGNORECASE | re.DOTALL)
+_TEMPORARY: Final = re.compile(rb"(?>.*?\bCREATE\b).*\bTEMPORARY\b", re.IGNORECASE | re.DOTALL)
 _FILLED: Final = re.compile(rb"\b(?:SELECT|TABLE|VALUES|WITH)\b", re.IGNORECASE)
 _DROP: Final = _form(rb"DROP\s+(?:TEMPORARY\s+)?TABLE\s+(?:IF\s+EXISTS\s+)?(" + _TABLES + rb")")
-_PREPARE: Final = _form(rb"PREPARE\s+(" + _NAME + rb")\s+FROM\s*(?:''|\"\"|@[\w$.]+)")
+_PREPARE: Final = _form(rb"PREPARE\s+(" + _NAME + rb")\s+FROM\s*(?:(?:'')+|(?:\"\")+|@[\w$.]+)")
 _DEALLOCATE: Final = _form(rb"(?:DEALLOCATE|DROP)\s+PREPARE\s+(" + _NAME + rb")")
 _OPEN: Final = _form(rb"HANDLER\s+(?:" + _NAME + rb"\.)?(" + _NAME + rb")\s+OPEN(?:\s+(?:AS\s+)?(" + _NAME + rb"))?")
 _CLOSE: Final = _form(rb"HANDLER\s+(" + _NAME + rb")\s+CLOSE")
@@ -68,10 +76,11 @@ _GET_LOCK: Final = _form(
 )
 
 
-def deed_of(code: bytes, text: bytes, schema: bytes) -> Deed | None:
+def deed_of(code: bytes, text: bytes, schema: bytes, lexer: Lexer) -> Deed | None:
     """Give what a statement begins or ends; None if that cannot be told.
 
-    `text`: the statement. `code`: the same without strings and comments. `schema`: the one that it runs in.
+    `text`: the statement without comments, as `lexer` reads it. `code`: also without strings. `schema`: the one that
+    it runs in.
     """
     if found := _CREATE.fullmatch(code):
         # One that is filled at once is not reported; the functions that fill it may have done what is.
@@ -80,7 +89,7 @@ def deed_of(code: bytes, text: bytes, schema: bytes) -> Deed | None:
     if found := _DROP.fullmatch(code):
         return Deed(PinReason.TEMPORARY_TABLE, False, _tables(found[1], schema))
     if found := _PREPARE.fullmatch(code):
-        return Deed(PinReason.PREPARED_TEXT, True, frozenset((_bare(found[1]),)))
+        return Deed(PinReason.PREPARED_TEXT, True, frozenset((_bare(found[1]),)), text=prepared(text, lexer, schema))
     if found := _DEALLOCATE.fullmatch(code):
         return Deed(PinReason.PREPARED_TEXT, False, frozenset((_bare(found[1]),)))
     if found := _OPEN.fullmatch(code):
@@ -93,12 +102,14 @@ def deed_of(code: bytes, text: bytes, schema: bytes) -> Deed | None:
         return Deed(PinReason.READ_LOCK, True, _THE_ONE)
     if found := _GET_LOCK.fullmatch(text):
         return Deed(PinReason.USER_LOCK, True, frozenset((found[1],)))
+    if step := step_of(text):
+        return Deed(PinReason.XA_TRANSACTION, step.begins, frozenset((step.xid,))) if step.xid else NOTHING
     return odd_deed_of(code)
 
 
 def odd_deed_of(code: bytes) -> Deed | None:
     """Give what a statement of an unknown form may begin without a report: a table, never to be dropped."""
-    return SOME_TABLE if _TEMPORARY.search(code) else None
+    return SOME_TABLE if _TEMPORARY.match(code) else None
 
 
 SOME_TABLE: Final = Deed(PinReason.TEMPORARY_TABLE, True, frozenset((b"?",)), False)
@@ -129,10 +140,12 @@ def _bare(name: bytes) -> bytes:
 class Holdings:
     """The names of what a session has on its connection."""
 
-    __slots__ = ("_names",)
+    __slots__ = ("_names", "texts")
 
     def __init__(self) -> None:
         self._names: dict[PinReason, frozenset[bytes]] = {}
+        self.texts: dict[bytes, Text] = {}
+        """What SQL's PREPARE has prepared, where it is known, by the name as `name_of` gives it."""
 
     def of(self, kind: PinReason) -> frozenset[bytes]:
         """Give the names of one kind."""
@@ -143,8 +156,14 @@ class Holdings:
         names = self.of(deed.kind)
         names = names | deed.names if deed.begins else names - deed.names
         self._names[deed.kind] = names
+        if deed.kind == PinReason.PREPARED_TEXT:
+            for name in map(name_of, deed.names):
+                self.texts.pop(name, None)
+                if deed.text is not None:
+                    self.texts[name] = deed.text
         return bool(names)
 
     def clear(self) -> None:
         """Forget all."""
         self._names.clear()
+        self.texts.clear()

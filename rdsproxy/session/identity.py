@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from rdsproxy.session.state import State, States
-from rdsproxy.session.tokens import Token, tokens
+from rdsproxy.session.reading import Token
+from rdsproxy.session.state import State
+from rdsproxy.session.substitution import Value, call, substitute, texts, variable
 
 FIRST_ID: Final = 1 << 31
 """The lowest of the proxy's ids. Servers count their own connections from 1."""
@@ -30,15 +31,6 @@ _OF_THE_SERVER: Final = frozenset(
         b"SYS",
     )
 )
-# What these define outlives the statement, and is read by others.
-_DEFINITIONS: Final = frozenset((b"CREATE", b"ALTER"))
-
-_BEFORE_AN_ITEM: Final = frozenset((b"SELECT", b"ALL", b"DISTINCT", b"DISTINCTROW"))
-_AFTER_THE_ITEMS: Final = frozenset(
-    b"FROM INTO WHERE GROUP HAVING WINDOW ORDER LIMIT FOR LOCK UNION EXCEPT INTERSECT MINUS PROCEDURE".split()
-)
-_AFTER_AN_ITEM: Final = frozenset((b"", b",", b";", b")")) | _AFTER_THE_ITEMS
-_END: Final = Token(b"", -1, -1)
 
 
 class Kill(NamedTuple):
@@ -56,9 +48,9 @@ class Kill(NamedTuple):
         return b"KILL " + how + (b"QUERY " if self.query else b"CONNECTION ") + b"%d" % thread
 
 
-def parse_kill(sql: bytes, own_id: int, state: State, states: States) -> Kill | None:
+def parse_kill(sql: bytes, own_id: int, state: State) -> Kill | None:
     """Read a statement that is one KILL of a number or of CONNECTION_ID(), and nothing else."""
-    words = [token.text for token in tokens(sql, state, states)]
+    words = [token.text for token in state.lexer.reading.tokens(sql) or ()]
     if words[-1:] == [b";"]:
         del words[-1]
     if not words or words.pop(0) != b"KILL":
@@ -75,76 +67,25 @@ def parse_kill(sql: bytes, own_id: int, state: State, states: States) -> Kill | 
     return None
 
 
-def with_own_id(sql: bytes, own_id: int, state: State, states: States) -> bytes:
+def with_own_id(sql: bytes, own_id: int, state: State) -> bytes:
     """Give `sql` with `own_id` in place of CONNECTION_ID() and @@pseudo_thread_id, where it reads them.
 
-    Left as they are: definitions (CREATE, ALTER), and statements that look at the server's own list of threads.
+    Left as they are: definitions (CREATE, ALTER), statements that look at the server's own list of threads, and those
+    of which it cannot be told what is a string.
     """
-    found = list(tokens(sql, state, states))
-    if any(token.text in _OF_THE_SERVER for token in found):
+    found = state.lexer.reading.tokens(sql)
+    if found is None or any(token.text in _OF_THE_SERVER for token in found):
         return sql
-    address = b".".join(b"%d" % byte for byte in own_id.to_bytes(4, "big"))
-    parts: list[bytes] = []
-    done = 0
-    lists = [False]  # for each open parenthesis: in a list of select items
-    item = False  # an item of such a list begins here
-    sets = False  # the statement is a SET
-    begins = True
-    position = 0
-    while position < len(found):
-        token = found[position]
-        word = b"" if token.quoted else token.text
-        if word in _DEFINITIONS:
-            break
-        end = length = 0
-        if token.text == b"CONNECTION_ID" and _texts(found, position + 1, 2) == [b"(", b")"]:
-            length = 3 if _texts(found, position - 1, 1) != [b"."] else 0
-            # Both have the type of CONNECTION_ID(), and of @@pseudo_thread_id: INT or BIGINT, never NULL or perhaps.
-            value = b"CAST(%d AS UNSIGNED)" % own_id
-        elif word == b"@":
-            length = _variable(found, position)
-            value = b"INET_ATON('" + address + b"')"
-            if length and sets and _texts(found, position + length, 1) in ([b"="], [b":"]):
-                length = 0
-        if length:
-            end = found[position + length - 1].end
-            following = found[position + length] if position + length < len(found) else _END
-            if item and following.text in _AFTER_AN_ITEM:
-                value += b" AS `" + sql[token.start : end].replace(b"`", b"``") + b"`"
-            parts += [sql[done : token.start], value]
-            done = end
-            position += length
-            item = begins = False
-            continue
-        if begins:
-            sets = word == b"SET"
-        begins = word == b";"
-        if begins:
-            lists = [False]
-        elif word == b"(":
-            lists.append(False)
-        elif word == b")":
-            if len(lists) > 1:
-                lists.pop()
-        elif word == b"SELECT":
-            lists[-1] = True
-        elif word in _AFTER_THE_ITEMS:
-            lists[-1] = False
-        item = lists[-1] and (word == b"," or word in _BEFORE_AN_ITEM)
-        position += 1
-    if not parts:
-        return sql
-    parts.append(sql[done:])
-    return b"".join(parts)
+    # Both have the type of CONNECTION_ID(), and of @@pseudo_thread_id: INT or BIGINT, never NULL or perhaps.
+    of_function = b"CAST(%d AS UNSIGNED)" % own_id
+    of_variable = b"INET_ATON('" + b".".join(b"%d" % byte for byte in own_id.to_bytes(4, "big")) + b"')"
 
+    def find(found: Sequence[Token], position: int, sets: bool) -> Value | None:
+        if length := call(found, position, b"CONNECTION_ID"):
+            return Value(length, of_function)
+        if length := variable(found, position, b"PSEUDO_THREAD_ID"):
+            is_set = sets and texts(found, position + length, 1) in ([b"="], [b":"])
+            return None if is_set else Value(length, of_variable)
+        return None
 
-def _texts(found: Sequence[Token], start: int, count: int) -> list[bytes]:
-    return [token.text for token in found[max(start, 0) : start + count]]
-
-
-def _variable(found: Sequence[Token], start: int) -> int:
-    """Give how many tokens a @@pseudo_thread_id at `start` has, 0 if it is none."""
-    scope = _texts(found, start + 2, 2)
-    length = 5 if scope in ([b"SESSION", b"."], [b"LOCAL", b"."]) else 3
-    texts = _texts(found, start, length)
-    return length if texts[:2] == [b"@", b"@"] and texts[-1] == b"PSEUDO_THREAD_ID" else 0
+    return substitute(sql, found, find)

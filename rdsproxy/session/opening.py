@@ -20,7 +20,7 @@ def open_session(states: States, schema: bytes, collation: int, capabilities: in
         if len(states.openings) >= _REMEMBERED:
             states.openings.clear()
         state = states.openings[form] = _opening_state(states, schema, collation, capabilities)
-    return Session(states, state)
+    return Session(states, state, track=bool(capabilities & cap.CLIENT_SESSION_TRACK))
 
 
 def _opening_state(states: States, schema: bytes, collation: int, capabilities: int) -> State:

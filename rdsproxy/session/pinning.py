@@ -26,7 +26,6 @@ class PinReason(IntEnum):
     # These end by themselves, when the server's trackers say so or with the next statement.
     LOCKED_TABLES = 4096
     NEXT_TRANSACTION = 8192
-    COUNTED_ROWS = 16384
     CURSOR = 32768
     LONG_DATA = 65536
     VARIABLE_VALUE = 131072
@@ -36,16 +35,25 @@ class PinReason(IntEnum):
     OPEN_HANDLER = 2097152
     USER_LOCK = 4194304
     READ_LOCK = 8388608
-    # This one does not.
+    XA_TRANSACTION = 67108864
+    # These do not.
     ROLE = 16777216
+    RESOURCE_GROUP = 33554432
 
 
+# Among the pins, but none. The first two have to be asked for before the connection is given back.
 UNREAD_VARIABLES: Final = 1 << 30
-"""Among the pins, but none: user variables have to be asked for before the connection is given back."""
+"""User variables may have changed."""
+UNPROVED_CALLS: Final = 1 << 31
+"""Procedures were called that are harmless if they still are what they were before."""
+UNUSED_TRANSACTION: Final = 1 << 32
+"""The last statement has begun a transaction, and that is all that has been done in it."""
+STAINED: Final = 1 << 33
+"""Something was set that is not known, and does not pin by EXCLUDE_VARIABLE_SETS: it goes no further."""
+MARKS: Final = UNREAD_VARIABLES | UNPROVED_CALLS | UNUSED_TRANSACTION | STAINED
 PASSING: Final = (
     PinReason.LOCKED_TABLES
     | PinReason.NEXT_TRANSACTION
-    | PinReason.COUNTED_ROWS
     | PinReason.CURSOR
     | PinReason.LONG_DATA
     | PinReason.VARIABLE_VALUE
@@ -54,24 +62,27 @@ PASSING: Final = (
     | PinReason.OPEN_HANDLER
     | PinReason.USER_LOCK
     | PinReason.READ_LOCK
-    | UNREAD_VARIABLES
+    | PinReason.XA_TRANSACTION
+    | MARKS
 )
 """Pins that end before the session does."""
+OF_SETS: Final = PinReason.UNTRACKED_SET | PinReason.USER_VARIABLE
+"""Pins by the text of a SET, which EXCLUDE_VARIABLE_SETS makes stains."""
 
 _TEXTS: Final = {
     PinReason.USER_VARIABLE: "a statement names a user variable by other characters than A-Z, 0-9, '_', '.' and '$'",
     PinReason.LOCK: "a statement takes a lock that belongs to its connection, in a way whose end cannot be told",
     PinReason.HANDLER: "a statement uses HANDLER in a way whose end cannot be told",
-    PinReason.ROUTINE: "a statement runs a procedure or a prepared text, which may change anything in the session",
+    PinReason.ROUTINE: "a statement runs a procedure or a prepared text, or cannot be read for certain: it may change "
+    "anything in the session",
     PinReason.UNTRACKED_SET: "a SET was not reported by the server's session trackers",
-    PinReason.XA: "a statement belongs to an XA transaction",
+    PinReason.XA: "a statement belongs to an XA transaction whose end cannot be told",
     PinReason.SEQUENCE: "a statement uses a sequence, whose last value belongs to its connection",
     PinReason.STATE_CHANGE: "the server reports a change that cannot be written back, such as a temporary table",
     PinReason.VOLATILE_VARIABLE: "a variable was set that the server itself goes on to change",
-    PinReason.TRACKERS_OFF: "the session trackers were set by the client",
+    PinReason.TRACKERS_OFF: "the session trackers were set by a statement of which not all can be told otherwise",
     PinReason.LOCKED_TABLES: "tables are locked",
-    PinReason.NEXT_TRANSACTION: "the characteristics of the next transaction were set",
-    PinReason.COUNTED_ROWS: "SQL_CALC_FOUND_ROWS, until the next statement",
+    PinReason.NEXT_TRANSACTION: "what was set for the next transaction may have ended",
     PinReason.CURSOR: "a prepared statement has an open cursor",
     PinReason.LONG_DATA: "a prepared statement was sent a part of its parameters (COM_STMT_SEND_LONG_DATA)",
     PinReason.VARIABLE_VALUE: "a user variable has a value that cannot be written back: more than 16 KiB, or of a type "
@@ -82,7 +93,9 @@ _TEXTS: Final = {
     PinReason.OPEN_HANDLER: "a HANDLER is open",
     PinReason.USER_LOCK: "a lock is held (GET_LOCK)",
     PinReason.READ_LOCK: "tables are locked by FLUSH TABLES",
-    PinReason.ROLE: "SET ROLE and SET RESOURCE GROUP are not reported by the server's session trackers",
+    PinReason.XA_TRANSACTION: "an XA transaction is open",
+    PinReason.ROLE: "the server names the active roles in a way that is not understood",
+    PinReason.RESOURCE_GROUP: "SET RESOURCE GROUP is not reported by the server's session trackers",
 }
 
 VOLATILE: Final = frozenset(
@@ -105,16 +118,24 @@ VOLATILE: Final = frozenset(
 )
 """Variables that the server changes by itself, or whose tracked value is not the one in force."""
 
-TRACKERS: Final = frozenset(
-    (
-        b"session_track_system_variables",
-        b"session_track_schema",
-        b"session_track_state_change",
-        b"session_track_transaction_info",
-    )
+COMPLETION_TYPE: Final = b"completion_type"
+"""As RELEASE it makes the server close the connection behind each transaction: nobody else's may be closed so."""
+TRACKERS: Final[tuple[bytes, bytes, bytes, bytes]] = (
+    b"session_track_system_variables",
+    b"session_track_schema",
+    b"session_track_state_change",
+    b"session_track_transaction_info",
 )
+"""Variables that say what the trackers tell."""
+CHANGING: Final = (b"statement_id", b"last_gtid")
+"""Variables that statements change by themselves: MySQL's counter, and MariaDB's position in its binary log."""
+
+
+def reasons_in(pins: int) -> list[PinReason]:
+    """Give the reasons in a set of them."""
+    return [reason for reason in _TEXTS if pins & reason]
 
 
 def explain(pins: int) -> str:
     """Give the reasons in words, for the log."""
-    return "; ".join(text for reason, text in _TEXTS.items() if pins & reason)
+    return "; ".join(_TEXTS[reason] for reason in reasons_in(pins))

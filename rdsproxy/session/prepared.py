@@ -4,11 +4,13 @@ A statement belongs to its session, a prepared copy of it to a database connecti
 has prepared the same text in the same state, as long as it keeps nothing between two commands. A cursor or long data
 is something that it keeps: a statement that is used so gets copies of its own.
 
-Source: page_protocol_com_stmt_execute and its neighbours in the MySQL internals manual.
+Source: page_protocol_com_stmt_execute and its neighbours in the MySQL internals manual, "COM_STMT_BULK_EXECUTE" of
+MariaDB's.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Hashable
 from struct import Struct
@@ -17,6 +19,7 @@ from typing import Final
 from pymysql.constants import FIELD_TYPE
 
 from rdsproxy.protocol import commands
+from rdsproxy.protocol.attributes import COUNTED
 from rdsproxy.protocol.framing import frame
 from rdsproxy.protocol.responses import Err
 from rdsproxy.session.state import State
@@ -28,16 +31,29 @@ MAX_STATEMENTS: Final = 16382
 """Statements of one session; the default of the servers' max_prepared_stmt_count."""
 
 _EXECUTE: Final = bytes((commands.STMT_EXECUTE,))
+_BULK_EXECUTE: Final = bytes((commands.STMT_BULK_EXECUTE,))
 _id: Final = Struct("<I")
 _FLAGS_AT: Final = 5
 _NULLS_AT: Final = 10  # behind the command, the id, the flags and the iteration count
 _NULL: Final = FIELD_TYPE.NULL
 
+Charset = tuple[bytes | None, ...]
+"""`State.charset`."""
+Told = tuple[bytes, Charset]
+"""Types of parameters, as they stand in packets, and under which character set they were told."""
+_NOTHING_TOLD: Final[Told] = (b"", ())
+
+BULK_HEAD: Final = 7
+"""Bytes of a COM_STMT_BULK_EXECUTE before its types and rows: the command, the id, the flags."""
+_TELLS_TYPES: Final = 0x80  # of the first byte of a bulk's flags
+_ONLY_TYPES: Final = b"\x80\0"
+_AT_ONCE: Final = re.compile(rb"\s*(?:INSERT|REPLACE)\b", re.IGNORECASE)
+
 
 class Statement:
     """What a client has prepared, and what it takes to prepare it again on another connection."""
 
-    __slots__ = ("_types", "_types_at", "id", "key", "parameters", "refused", "state", "text", "traits")
+    __slots__ = ("_told", "_types_at", "id", "key", "parameters", "refused", "state", "text", "traits")
 
     def __init__(self, number: int, text: bytes, state: State, traits: Trait, parameters: int) -> None:
         self.id = number
@@ -51,44 +67,72 @@ class Statement:
         """Copies on database connections are kept under it."""
         self.refused: Err | None = None
         """Why some of its long data could not be sent: nobody waits for an answer to these, so its execution tells."""
-        self._types = b""
+        self._told = _NOTHING_TOLD
         self._types_at = _NULLS_AT + (parameters + 7) // 8
         """Where the flag stands that types follow."""
+
+    @property
+    def runs_by_row(self) -> bool:
+        """MariaDB runs a bulk of it row by row, as it does for all but INSERT and REPLACE."""
+        return not _AT_ONCE.match(self.text)
 
     def keep_to_itself(self) -> None:
         """From here on have copies that no other statement uses."""
         self.key = self
 
-    def bind(self, payload: bytes) -> None:
-        """Note the types of parameters that a COM_STMT_EXECUTE tells.
+    def bind(self, payload: bytes, charset: Charset) -> None:
+        """Note the types of parameters that a COM_STMT_EXECUTE tells in a session with this character set.
 
         MySQL gives a parameter without a type of its own, as in SELECT ?, that of the first execution. So a copy
         serves only sessions that began with the same types, and a statement that changes them has copies of its own.
         """
         at = self._types_at
-        if not self.parameters or len(payload) <= at or not payload[at]:
+        if self.parameters and len(payload) > at and payload[at]:
+            self._bind(payload[at + 1 : at + 1 + 2 * self.parameters], charset)
+
+    def bind_bulk(self, payload: bytes, charset: Charset) -> None:
+        """Do as `bind`, for a COM_STMT_BULK_EXECUTE of BULK_HEAD bytes at least."""
+        # With any other flag the server refuses it before it reads types.
+        if self.parameters and payload[_FLAGS_AT:BULK_HEAD] == _ONLY_TYPES:
+            self._bind(payload[BULK_HEAD : BULK_HEAD + 2 * self.parameters], charset)
+
+    def _bind(self, types: bytes, charset: Charset) -> None:
+        known, under = self._told
+        if types == known and charset is under:
             return
-        types = payload[at + 1 : at + 1 + 2 * self.parameters]
+        if len(types) != 2 * self.parameters:
+            return  # cut short, which the server will refuse
         if self.key is not self:
-            if self._types and _differ(self._types, types):
+            if known and _differ(known, types):
                 self.keep_to_itself()
-            elif not self._types:
+            elif not known:
                 self.key = (self.text, self.state, types)
-        self._types = types
+        self._told = (types, charset)
+
+    def retold_as(self, text: bytes) -> Statement:
+        """Give a statement of another text that takes this one's place for one execution."""
+        self.keep_to_itself()
+        statement = Statement(self.id, text, self.state, self.traits, self.parameters)
+        statement.key = self
+        statement._told = self._told
+        return statement
 
     def find(self, copies: Copies) -> Copy | None:
         """Give the copy that executes this statement as `bind` has noted it, if there is one."""
         copy = copies.find(self.key)
-        if copy is None and self.key is not self and self._types:
+        if copy is not None and copy.retold:
+            return None
+        if copy is None and self.key is not self and self._told[0]:
             # Prepared, by this session or another, and not yet executed.
             copy = copies.rename((self.text, self.state, b""), self.key)
         return copy
 
-    def execution(self, payload: bytes, copy: Copy) -> bytes | None:
-        """Give the packets that execute `copy` as `payload` asks for this statement, after `bind`.
+    def execution(self, payload: bytes, copy: Copy, charset: Charset) -> bytes | None:
+        """Give the payload that executes `copy` as `payload` asks for this statement, after `bind`.
 
-        None: a new copy is needed. This one had a cursor, and is to give rows without one, for which MySQL 9.7 sends a
-        reply without rows and without a proper end.
+        None: this copy cannot. It had a cursor, and is to give rows without one, for which MySQL 9.7 sends a reply
+        without rows and without a proper end. Or, of a new copy too, it has to be told types under a character set
+        that the session does not have any more: servers go on to read parameters as that.
         """
         if opens_cursor(payload):
             copy.had_cursor = True
@@ -96,11 +140,29 @@ class Statement:
             return None
         head = _EXECUTE + copy.id
         at = self._types_at
-        if self.parameters and len(payload) > at and copy.types != self._types:
-            copy.types = self._types
-            if not payload[at] and self._types:
-                return frame(b"".join((head, payload[_FLAGS_AT:at], b"\x01", self._types, payload[at + 1 :])))
-        return frame(head + payload[_FLAGS_AT:])
+        if self.parameters and len(payload) > at and copy.told != self._told:
+            types, under = self._told
+            if not payload[at] and types:
+                if under != charset:
+                    return None
+                copy.told = self._told
+                return b"".join((head, payload[_FLAGS_AT:at], b"\x01", types, payload[at + 1 :]))
+            copy.told = self._told
+        return head + payload[_FLAGS_AT:]
+
+    def bulk_execution(self, payload: bytes, copy: Copy, charset: Charset) -> bytes | None:
+        """Do as `execution`, for a COM_STMT_BULK_EXECUTE, after `bind_bulk`."""
+        head = _BULK_EXECUTE + copy.id
+        if self.parameters and copy.told != self._told:
+            types, under = self._told
+            if not payload[_FLAGS_AT] & _TELLS_TYPES and types:
+                if under != charset:
+                    return None
+                copy.told = self._told
+                flags = bytes((payload[_FLAGS_AT] | _TELLS_TYPES, payload[_FLAGS_AT + 1]))
+                return b"".join((head, flags, types, payload[BULK_HEAD:]))
+            copy.told = self._told
+        return head + payload[_FLAGS_AT:]
 
 
 def _differ(some: bytes, others: bytes) -> bool:
@@ -113,7 +175,7 @@ def _differ(some: bytes, others: bytes) -> bool:
 
 def opens_cursor(payload: bytes) -> bool:
     """Tell whether a COM_STMT_EXECUTE asks for a cursor."""
-    return len(payload) > _FLAGS_AT and payload[_FLAGS_AT] != 0
+    return len(payload) > _FLAGS_AT and payload[_FLAGS_AT] & ~COUNTED != 0
 
 
 def statement_id(payload: bytes) -> int:
@@ -167,14 +229,16 @@ class Statements:
 class Copy:
     """A statement as one database connection has it."""
 
-    __slots__ = ("had_cursor", "id", "types")
+    __slots__ = ("had_cursor", "id", "retold", "told")
 
     def __init__(self, number: int) -> None:
         self.id = _id.pack(number)
         """The server's id, as it stands in packets."""
         self.had_cursor = False
-        self.types = b""
-        """Types of the parameters, as executed last."""
+        self.retold = False
+        """It has another text than the statement, for one execution."""
+        self.told = _NOTHING_TOLD
+        """Types of the parameters, as the server knows them."""
 
 
 class Copies:
@@ -221,6 +285,11 @@ class Copies:
         closing = [_close(copy) for copy in self._copies.values()]
         self._copies.clear()
         return closing
+
+    def doubt_types(self) -> None:
+        """Note that a command has failed: whether the server took the types that it told is not known."""
+        for copy in self._copies.values():
+            copy.told = _NOTHING_TOLD
 
     def forget(self) -> None:
         """Note that the server has forgotten all."""

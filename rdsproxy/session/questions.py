@@ -6,14 +6,18 @@ from typing import Final
 
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.results import Column, Result, Row, number
+from rdsproxy.session.answers import take_definitions, take_doubles, take_locks, take_role, take_user_variables
+from rdsproxy.session.calls import ask_definition
 from rdsproxy.session.holdings import ask_locks
-from rdsproxy.session.leaving import SHOW_WARNINGS, Question
+from rdsproxy.session.leaving import EvenAnError, Question, ask_diagnostics
 from rdsproxy.session.pinning import PinReason
-from rdsproxy.session.session import Session
+from rdsproxy.session.roles import ASK_ROLE
+from rdsproxy.session.session import IN_TRANSACTION, Session
 from rdsproxy.session.statements import Trait
 from rdsproxy.session.user_variables import ask_doubles, ask_types, ask_values
 
 _ENDED_BY_A_TRANSACTION: Final[int] = PinReason.LOCKED_TABLES | PinReason.NEXT_TRANSACTION
+_WITHOUT_ANOTHER: Final[int] = _ENDED_BY_A_TRANSACTION | PinReason.XA_TRANSACTION
 
 # An ERR tells neither status flags nor trackers. The reply to this does, and leaves the diagnostics as they are (a
 # COM_PING would not do: MariaDB puts no trackers into its reply).
@@ -33,17 +37,11 @@ ASK_INSERT_ID: Final = commands.query(b"SELECT LAST_INSERT_ID() LIMIT 1")
 def questions_of(session: Session) -> list[Question]:
     """Give what to ask now, all in one write. The answers may lead to more questions."""
 
-    def probed(result: Result) -> None:
-        session.unprobed = False
-        session.learn(result.status, result.changes, Trait.NONE)
-
     def told_insert_id(row: Row) -> None:
         session.answered_insert_id(number(row[0]))
 
     if session.unprobed:
-        # The next transaction, and the end of the locks, are the client's to make; both tell what was held back.
-        quiet = session.states.quiet_errors and not session.pins & _ENDED_BY_A_TRANSACTION
-        return [(PROBE_OF_MARIADB if quiet else PROBE, probed)]
+        return [_probe(session)]
     questions: list[Question] = []
     if session.doubtful:
         names = sorted(session.doubtful)
@@ -53,16 +51,53 @@ def questions_of(session: Session) -> list[Question]:
 
         sql = b"SELECT " + b", ".join(b"@@SESSION." + name for name in names) + b" LIMIT 1"
         questions.append((commands.query(sql), told_variables))
+    if session.must_prove_calls:
+        questions += _calls(session)
+    if session.unread_role:
+        questions.append((ASK_ROLE, lambda result: take_role(session, result.row(1)[0])))
+    if session.tracking.in_force:
+        questions.append(session.tracking.question(session))
     if session.must_prove_locks:
         questions.append(_locks(session))
     elif session.must_read:
         questions += _user_variables(session)
     elif session.insert_id_moved and session.holds and not session.insert_id_here:
         questions.append((ASK_INSERT_ID, lambda result: told_insert_id(result.row(1))))
-    if questions and session.remarks and session.captured is None:
-        # The others end them.
-        questions.insert(0, (SHOW_WARNINGS, session.told_warnings))
+    if questions:
+        # They end what the statement has left.
+        questions[:0] = ask_diagnostics(session, lambda: session.diagnostics, found_rows=session.must_ask_found_rows)
     return questions
+
+
+def _probe(session: Session) -> Question:
+    # The next transaction, and the end of the locks, are the client's to make; both tell what was held back. In an
+    # XA transaction that was rolled back none can begin.
+    quiet = (
+        session.states.quiet_errors and not session.pins & _WITHOUT_ANOTHER and not session.state.transaction
+    )
+
+    def probed(result: Result) -> None:
+        session.unprobed = False
+        session.learn(result.status, result.changes, Trait.NONE)
+        telling = session.tracking.telling
+        if telling is not None:
+            # On a connection of its own the client is told with a later statement; not of the probe's own transaction.
+            for block in result.changes:
+                telling.hold(block, transactions=not quiet or bool(result.status & IN_TRANSACTION))
+
+    return (PROBE_OF_MARIADB if quiet else PROBE), probed
+
+
+def _calls(session: Session) -> list[Question]:
+    names = sorted(session.calls.before)
+    results: dict[bytes, Result] = {}
+
+    def told(name: bytes, result: Result) -> None:
+        results[name] = result
+        if len(results) == len(names):
+            take_definitions(session, results)
+
+    return [(ask_definition(name), EvenAnError(told, name)) for name in names]
 
 
 def _locks(session: Session) -> Question:
@@ -70,7 +105,7 @@ def _locks(session: Session) -> Question:
 
     def told_locks(result: Result) -> None:
         row = result.row(len(names))
-        session.answered_locks(frozenset(name for name, held in zip(names, row, strict=True) if held == b"0"))
+        take_locks(session, frozenset(name for name, held in zip(names, row, strict=True) if held == b"0"))
 
     return ask_locks(names), told_locks
 
@@ -81,7 +116,7 @@ def _user_variables(session: Session) -> list[Question]:
 
         def told_doubles(result: Result) -> None:
             row = result.row(len(doubles))
-            session.answered_doubles({name: same == b"1" for name, same in zip(doubles, row, strict=True)})
+            take_doubles(session, {name: same == b"1" for name, same in zip(doubles, row, strict=True)})
 
         return [(ask_doubles(doubles), told_doubles)]
     names = sorted(session.unread | session.unwritable)
@@ -92,6 +127,6 @@ def _user_variables(session: Session) -> list[Question]:
 
     def told_values(result: Result) -> None:
         row = result.row(4 * len(names))
-        session.answered_user_variables(columns, {name: row[4 * i : 4 * i + 4] for i, name in enumerate(names)})
+        take_user_variables(session, columns, {name: row[4 * i : 4 * i + 4] for i, name in enumerate(names)})
 
     return [(ask_types(names), told_types), (ask_values(names), told_values)]

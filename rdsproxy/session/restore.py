@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from rdsproxy.protocol import commands
+from rdsproxy.session import transactions
 from rdsproxy.session.state import (
     CHARACTER_SET_CLIENT,
     CHARACTER_SET_CONNECTION,
@@ -16,6 +17,7 @@ from rdsproxy.session.state import (
     State,
     States,
 )
+from rdsproxy.session.user_variables import UNSET, unset
 
 _NUMBER: Final = re.compile(rb"-?\d+(?:\.\d+)?")
 _NAME: Final = re.compile(rb"[A-Za-z0-9_.]+")
@@ -35,15 +37,29 @@ def plan(current: State, wanted: State, states: States) -> list[bytes] | None:
 
     None when no command can do it: a connection that has a schema cannot be told to have none.
     """
+    if current.schema and not wanted.schema:
+        return None
+    packets = _settings(current, wanted, states)
+    if not packets and current.transaction == wanted.transaction:
+        return packets
+    # Some settings would end what is set for the next transaction, or the one that is open: that comes last.
+    before = [transactions.END] if current.transaction else []
+    return before + packets + transactions.recreate(wanted.transaction)
+
+
+def _settings(current: State, wanted: State, states: States) -> list[bytes]:
     packets = []
-    if current.schema != wanted.schema:
-        if not wanted.schema:
-            return None
-        # The schema's name is read in the connection's character set; the trackers give it in UTF-8.
-        if not wanted.schema.isascii():
-            packets.append(commands.query(b"SET NAMES utf8mb4"))
-            current = states.after_set_names(current, b"utf8mb4")
-        packets.append(commands.init_db(wanted.schema))
+    role = b"" if current.role == wanted.role else wanted.role
+    schema = b"" if current.schema == wanted.schema else wanted.schema
+    # Names are read in the connection's character set; the servers give them in UTF-8.
+    if not (role.isascii() and schema.isascii()):
+        packets.append(commands.query(b"SET NAMES utf8mb4"))
+        current = states.after_set_names(current, b"utf8mb4")
+    if role:
+        # Before all that may need its privileges.
+        packets.append(commands.query(b"SET ROLE " + role))
+    if schema:
+        packets.append(commands.init_db(schema))
     changes = differences(current, wanted, states)
     user_variables = _user_variables(current, wanted)
     if changes or user_variables:
@@ -71,14 +87,15 @@ def differences(current: State, wanted: State, states: States) -> dict[bytes, by
 
 
 def _user_variables(current: State, wanted: State) -> dict[bytes, bytes]:
-    """Give the user variables to be set, with their values as SQL; those that `wanted` does not have become NULL."""
+    """Give the user variables to be set, with their values as SQL, those too that `wanted` does not have."""
     if current.user_variables == wanted.user_variables:
         return {}
     gone = current.user_variables.keys() - wanted.user_variables.keys()
-    changes = {name: b"NULL" for name in gone if current.user_variables[name] != b"NULL"}
     there = current.user_variables
-    changes.update({name: value for name, value in wanted.user_variables.items() if there.get(name, b"NULL") != value})
-    return changes
+    changes = {name: unset(name) for name in gone}
+    changes.update(wanted.user_variables)
+    changes = {name: value for name, value in changes.items() if there.get(name, UNSET) != value}
+    return {name: unset(name) if value == UNSET else value for name, value in changes.items()}
 
 
 def _names(changes: dict[bytes, bytes], wanted: State, states: States) -> bytes:
@@ -100,7 +117,7 @@ def set_statement(
 ) -> bytes:
     """Give one SET: `first`, then `variables` (names as the server writes them, values as its trackers do).
 
-    The values of `user_variables` are SQL that means the same under all settings.
+    The values of `user_variables` are SQL that means the same under all settings (see `user_variables.literal`).
     """
     names = [name for name in _FIRST if name in variables]
     names += sorted(name for name in variables if name not in _FIRST and name not in _LAST)

@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import Final
 from weakref import WeakValueDictionary
 
+from rdsproxy.protocol.telling import NOTHING, Settings
 from rdsproxy.session.statements import Lexer, Lexers
+from rdsproxy.session.watching import Watch
 
 CHARACTER_SET_CLIENT: Final = b"character_set_client"
 CHARACTER_SET_CONNECTION: Final = b"character_set_connection"
@@ -22,7 +24,7 @@ SQL_MODE: Final = b"sql_mode"
 _CHARACTER_SETS: Final = frozenset(
     (CHARACTER_SET_CLIENT, CHARACTER_SET_CONNECTION, CHARACTER_SET_RESULTS, COLLATION_CONNECTION)
 )
-
+_OF_PARAMETERS: Final = (CHARACTER_SET_CLIENT, CHARACTER_SET_CONNECTION, COLLATION_CONNECTION)
 
 NO_VARIABLES: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
@@ -33,7 +35,18 @@ class State:
     Compare by identity: `States` gives one object for equal states.
     """
 
-    __slots__ = ("__weakref__", "_settings", "lexer", "multi_statements", "schema", "user_variables", "variables")
+    __slots__ = (
+        "__weakref__",
+        "_settings",
+        "charset",
+        "lexer",
+        "multi_statements",
+        "role",
+        "schema",
+        "transaction",
+        "user_variables",
+        "variables",
+    )
 
     def __init__(
         self,
@@ -41,12 +54,16 @@ class State:
         multi_statements: bool,
         variables: Mapping[bytes, bytes],
         lexer: Lexer,
-        user_variables: Mapping[bytes, bytes] = NO_VARIABLES,
-        settings: State | None = None,
+        user_variables: Mapping[bytes, bytes],
+        role: bytes,
+        transaction: bytes,
+        settings: State | None,
     ) -> None:
         self.schema = schema
         self.multi_statements = multi_statements
         self.variables = variables
+        self.charset = tuple(map(variables.get, _OF_PARAMETERS))
+        """What the server takes the text in a parameter for, from when it is told the parameter's type."""
         self.lexer = lexer
         """Reads statements as the server does in this state."""
         self.user_variables = user_variables
@@ -54,17 +71,21 @@ class State:
 
         One that is NULL is among them if the session has named it: it knows then what the server has to say of it.
         """
+        self.role = role
+        """The roles that are active, as SET ROLE takes them; empty: the server has no roles."""
+        self.transaction = transaction
+        """The SQL that makes again what was set for the next transaction, or one in which nothing has been done."""
         self._settings = settings
 
     @property
     def settings(self) -> State:
-        """The state without its user variables; itself if it has none."""
+        """The state without user variables and transaction; itself if it has neither."""
         return self._settings or self
 
     def __repr__(self) -> str:
         return (
             f"State(schema={self.schema!r}, multi_statements={self.multi_statements}, {dict(self.variables)!r}, "
-            f"{dict(self.user_variables)!r})"
+            f"{dict(self.user_variables)!r}, role={self.role!r}, transaction={self.transaction!r})"
         )
 
 
@@ -84,6 +105,8 @@ class States:
     the handshake, as on MariaDB, in place of the defaults, as on MySQL. `quiet_errors`: what the trackers saw of a
     statement that failed is not told with the next reply, as on MariaDB.
     `pin_untracked_sets`: a SET that no tracker reports holds the session on its connection.
+    `tracking`: what the trackers tell a client at first, by the server's settings.
+    `role`: the roles with which connections begin; see `State.role`.
     `collations`: by the id that a client's handshake carries.
     """
 
@@ -97,14 +120,22 @@ class States:
         reset_keeps_charset: bool = False,
         quiet_errors: bool = False,
         pin_untracked_sets: bool = True,
+        tracking: Settings = NOTHING,
+        role: bytes = b"",
     ) -> None:
         self.baseline = baseline
         self.defaults = defaults
         self.reset_keeps_charset = reset_keeps_charset
+        self.asks_found_rows = Watch()
+        """For FOUND_ROWS() of statements whose number nothing tells."""
+        self.asks_conditions = Watch()
+        """For what GET DIAGNOSTICS tells of warnings and SHOW WARNINGS does not."""
         self.quiet_errors = quiet_errors
         self.pin_untracked_sets = pin_untracked_sets
+        self.tracking = tracking
+        self.role = role
         self._collations = collations
-        self._lexers = lexers
+        self.lexers = lexers
         self._known: WeakValueDictionary[Hashable, State] = WeakValueDictionary()
         self.openings: dict[tuple[bytes, int, int], State] = {}
         """The states in which clients began, by schema, collation id and capabilities."""
@@ -117,25 +148,40 @@ class States:
         multi_statements: bool,
         variables: Mapping[bytes, bytes],
         user_variables: Mapping[bytes, bytes] = NO_VARIABLES,
+        role: bytes | None = None,
+        transaction: bytes = b"",
     ) -> State:
-        """Give the one object for this state. `variables` equal to the baseline do not count."""
+        """Give the one object for this state. `variables` equal to the baseline do not count. `role`: None as new."""
         baseline = self.baseline
+        if role is None:
+            role = self.role
         differing = {name: value for name, value in variables.items() if baseline.get(name) != value}
-        key = (schema, multi_statements, tuple(sorted(differing.items())), tuple(sorted(user_variables.items())))
+        key = (
+            schema,
+            multi_statements,
+            tuple(sorted(differing.items())),
+            tuple(sorted(user_variables.items())),
+            role,
+            transaction,
+        )
         state = self._known.get(key)
         if state is None:
-            lexer = self._lexers.choose(
+            lexer = self.lexers.choose(
                 differing.get(SQL_MODE, baseline.get(SQL_MODE, b"")),
                 differing.get(CHARACTER_SET_CLIENT, baseline.get(CHARACTER_SET_CLIENT, b"")),
                 watching=bool(user_variables),
             )
-            settings = self.intern(schema, multi_statements, differing) if user_variables else None
+            settings = None
+            if user_variables or transaction:
+                settings = self.intern(schema, multi_statements, differing, role=role)
             state = State(
                 schema,
                 multi_statements,
                 MappingProxyType(differing),
                 lexer,
                 MappingProxyType(dict(user_variables)),
+                role,
+                transaction,
                 settings,
             )
             self._known[key] = state
@@ -157,38 +203,63 @@ class States:
             }
         return self.intern(schema, multi_statements, variables)
 
-    def character_set_client(self, state: State) -> bytes:
-        """Give the character set in which the server reads the statements of a session in `state`."""
-        name = CHARACTER_SET_CLIENT
-        return (state.variables.get(name) or self.baseline.get(name, b"")).lower()
+    def character_set_results(self, state: State) -> bytes:
+        """Give the character set of texts in rows; empty: each in its own."""
+        name = CHARACTER_SET_RESULTS
+        return state.variables.get(name, self.baseline.get(name, b"")).lower()
 
     def after_reset(self, state: State, opening: State) -> State:
         """Give what COM_RESET_CONNECTION makes of `state`, in a session that began as `opening`.
 
-        Schema and multi-statement option stay.
+        Schema, multi-statement option and roles stay.
         """
         variables = self.defaults
         if self.reset_keeps_charset:
             variables = {name: value for name, value in opening.variables.items() if name in _CHARACTER_SETS}
-        return self.intern(state.schema, state.multi_statements, variables)
+        return self.intern(state.schema, state.multi_statements, variables, role=state.role)
 
     def with_schema(self, state: State, schema: bytes) -> State:
         """Give `state` with another schema."""
-        return self.intern(schema, state.multi_statements, state.variables, state.user_variables)
+        return self._changed(state, schema=schema)
 
     def with_multi_statements(self, state: State, allowed: bool) -> State:
         """Give `state` with the multi-statement option turned on or off."""
-        return self.intern(state.schema, allowed, state.variables, state.user_variables)
+        return self._changed(state, multi_statements=allowed)
 
     def with_variables(self, state: State, variables: Mapping[bytes, bytes]) -> State:
         """Give `state` with these variables set."""
-        variables = {**state.variables, **variables}
-        return self.intern(state.schema, state.multi_statements, variables, state.user_variables)
+        return self._changed(state, variables={**state.variables, **variables})
 
     def with_user_variables(self, state: State, changes: Mapping[bytes, bytes]) -> State:
         """Give `state` with these user variables set: names in lower case, values as SQL."""
+        return self._changed(state, user_variables={**state.user_variables, **changes})
+
+    def with_role(self, state: State, role: bytes) -> State:
+        """Give `state` with other roles active."""
+        return self._changed(state, role=role)
+
+    def with_transaction(self, state: State, transaction: bytes) -> State:
+        """Give `state` with something else set for the next transaction, or begun."""
+        return self._changed(state, transaction=transaction)
+
+    def _changed(
+        self,
+        state: State,
+        *,
+        schema: bytes | None = None,
+        multi_statements: bool | None = None,
+        variables: Mapping[bytes, bytes] | None = None,
+        user_variables: Mapping[bytes, bytes] | None = None,
+        role: bytes | None = None,
+        transaction: bytes | None = None,
+    ) -> State:
         return self.intern(
-            state.schema, state.multi_statements, state.variables, {**state.user_variables, **changes}
+            state.schema if schema is None else schema,
+            state.multi_statements if multi_statements is None else multi_statements,
+            state.variables if variables is None else variables,
+            state.user_variables if user_variables is None else user_variables,
+            state.role if role is None else role,
+            state.transaction if transaction is None else transaction,
         )
 
     def after_set_names(self, state: State, character_set: bytes) -> State:

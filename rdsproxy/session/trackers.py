@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from rdsproxy.protocol import responses
+from rdsproxy.session.transactions import UNTOUCHED, is_begun
 
 
 class Told(NamedTuple):
@@ -16,8 +17,12 @@ class Told(NamedTuple):
     state_change: bool
     locked: bool | None
     """Tables are locked, or certainly are not."""
-    characteristics: bool | None
-    """The next transaction, or the one that has begun, has characteristics."""
+    untouched: bool | None
+    """A transaction was begun by a statement, and has read and written nothing."""
+    characteristics: bytes | None
+    """The SQL that recreates the transaction that has begun, or what was set for the next one."""
+    begun: bool
+    """That SQL begins a transaction, and does nothing else."""
 
 
 @lru_cache(maxsize=512)
@@ -27,7 +32,8 @@ def told_by(block: bytes) -> Told:
     schema: bytes | None = None
     state_change = False
     locked: bool | None = None
-    characteristics: bool | None = None
+    untouched: bool | None = None
+    characteristics: bytes | None = None
     for kind, name, value in responses.parse_changes(block):
         if kind == responses.TRACK_VARIABLE:
             variables[name] = value
@@ -36,6 +42,7 @@ def told_by(block: bytes) -> Told:
         elif kind == responses.TRACK_STATE_CHANGE:
             state_change = True
         elif kind == responses.TRACK_TRANSACTION_STATE:
+            untouched = value == UNTOUCHED
             # Nothing but L and T can be relied on: MySQL takes its L away after TRUNCATE, ALTER and ANALYZE, which
             # leave the tables locked. An explicit transaction (T) does unlock them.
             if value.endswith(b"L"):
@@ -43,5 +50,6 @@ def told_by(block: bytes) -> Told:
             elif value.startswith(b"T"):
                 locked = False
         elif kind == responses.TRACK_CHARACTERISTICS:
-            characteristics = bool(value)
-    return Told(tuple(variables.items()), schema, state_change, locked, characteristics)
+            characteristics = value
+    begun = is_begun(characteristics or b"")
+    return Told(tuple(variables.items()), schema, state_change, locked, untouched, characteristics, begun)

@@ -26,9 +26,16 @@ _IDENTIFIER: Final = re.compile(rb"`[^`]*`|\"[^\"]*\"")
 _PUNCTUATION: Final = re.compile(rb"[;@=:,()]")
 _INTO: Final = re.compile(rb"\bINTO\s*(?:@[\w.$`\"]+\s*,?\s*)+", re.IGNORECASE)
 _INNER: Final = re.compile(rb"\([^()]*\)")
+_DEEPEST: Final = 32
 _SET: Final = re.compile(rb"\s*SET\b", re.IGNORECASE)
+_GET: Final = re.compile(rb"\s*GET\s+(?:CURRENT\s+)?DIAGNOSTICS\b[^;()]*;?\s*", re.IGNORECASE)
+_TAKEN: Final = re.compile(rb"@[\w.$`\"]+(?=\s*=)")
 _LOAD: Final = re.compile(rb"\s*LOAD\b", re.IGNORECASE)
 _TARGET_OF_SET: Final = re.compile(rb"\s*@[\w.$`\"]+\s*:?=")
+_LONGEST: Final = 0xFFFFFF
+"""The length of a binary string that was set: one that was not has another."""
+UNSET: Final = b"NULL"
+"""The value of a variable that a connection does not have, in place of the SQL that sets it."""
 _ASSIGNED: Final = re.compile(rb"\s*:=")
 
 _STRINGS: Final = frozenset(
@@ -62,6 +69,8 @@ class Mentions(NamedTuple):
     """Those whose value of before it may use."""
     nothing_else: bool
     """It sets user variables and nothing else."""
+    diagnostics: bool = False
+    """It is one GET DIAGNOSTICS."""
 
 
 def mentions(code: bytes, *, certain: bool = True) -> Mentions | None:
@@ -72,17 +81,19 @@ def mentions(code: bytes, *, certain: bool = True) -> Mentions | None:
     names = set()
     assigned = set()
     read = set()
+    gets = certain and _GET.fullmatch(code) is not None
     exact = certain and not any(_PUNCTUATION.search(identifier) for identifier in _IDENTIFIER.findall(code))
     nothing_else = exact
     for statement in code.split(b";") if exact else [code]:
         into = [found.span() for found in _INTO.finditer(statement)] if exact else []
-        flat = statement
-        while flat != (flat := _INNER.sub(b"", flat)):
-            pass
-        sets = exact and _SET.match(statement) is not None
+        if gets:
+            into += [found.span() for found in _TAKEN.finditer(statement)]
+        into.sort(reverse=True)
+        flat = _flat(statement)
+        sets = exact and flat is not None and _SET.match(statement) is not None
         loads = exact and _LOAD.match(statement) is not None
         targets = set()
-        if sets:
+        if sets and flat is not None:
             for part in flat[_end(_SET, flat) :].split(b","):
                 target = _TARGET_OF_SET.match(part)
                 if target is None:
@@ -100,7 +111,9 @@ def mentions(code: bytes, *, certain: bool = True) -> Mentions | None:
             names.add(name)
             seen[name] = seen.get(name, 0) + 1
             start, end = found.span()
-            if (exact and _ASSIGNED.match(statement, end)) or loads or any(a <= start < b for a, b in into):
+            while into and into[-1][1] <= start:
+                into.pop()
+            if (exact and _ASSIGNED.match(statement, end)) or loads or (into and into[-1][0] <= start):
                 assigned.add(name)
             else:
                 free.add(name)
@@ -108,7 +121,15 @@ def mentions(code: bytes, *, certain: bool = True) -> Mentions | None:
         once = {name for name in targets if seen.get(name) == 1}
         assigned |= targets & seen.keys()
         read |= free - once
-    return Mentions(frozenset(names), frozenset(assigned), frozenset(read), nothing_else)
+    return Mentions(frozenset(names), frozenset(assigned), frozenset(read), nothing_else, gets)
+
+
+def _flat(statement: bytes) -> bytes | None:
+    """Give a statement without what is in parentheses; None if they stand too deep in one another."""
+    for _ in range(_DEEPEST):
+        if statement == (statement := _INNER.sub(b"", statement)):
+            return statement
+    return None
 
 
 def _end(pattern: re.Pattern[bytes], text: bytes) -> int:
@@ -153,14 +174,14 @@ def is_double(column: Column, answer: Row) -> bool:
     return column.kind == FIELD_TYPE.DOUBLE and answer[1] is not None
 
 
-def literal(column: Column, answer: Row) -> bytes | None:
-    """Give the SQL that has this value, in its type, character set and collation; None when there is none.
+def literal(name: bytes, column: Column, answer: Row) -> bytes | None:
+    """Give the SQL that sets the variable to this value, in its type, character set and collation; None: there is none.
 
     `answer`: the four values of `ask_values`. Raises ProtocolError for what no server answers.
     """
     value, length, charset, collation = answer
     if length is None:
-        return b"NULL"
+        return _null(name, column, charset, collation)
     if value is None or charset is None or collation is None:
         return None  # too long
     if column.kind not in _STRINGS:
@@ -181,6 +202,26 @@ def literal(column: Column, answer: Row) -> bytes | None:
     _check(_CHARSET, collation)
     text = b"_%b X'%b'" % (charset, value.hex().encode("ascii"))
     return text if charset == b"binary" else text + b" COLLATE " + collation
+
+
+def _null(name: bytes, column: Column, charset: bytes | None, collation: bytes | None) -> bytes:
+    """Give the SQL of a NULL. A variable that becomes NULL keeps the type of the value before, so that is set first."""
+    if column.kind in _STRINGS:
+        if charset is None or collation is None or (charset == b"binary" and column.length != _LONGEST):
+            return UNSET
+        typed = literal(name, column, (b"", b"0", charset, collation))
+    else:
+        typed = literal(name, column, (b"0", b"1", charset or b"", collation or b""))
+    return UNSET if typed is None else _nulled(name, typed)
+
+
+def _nulled(name: bytes, typed: bytes) -> bytes:
+    return b"%b, @`%b`=NULL" % (typed, name)
+
+
+def unset(name: bytes) -> bytes:
+    """Give the SQL that makes the variable as it is when its first value is NULL: nothing makes it as it was before."""
+    return _nulled(name, b"_binary X''")
 
 
 def _check(pattern: re.Pattern[bytes], value: bytes) -> re.Match[bytes]:

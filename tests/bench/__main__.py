@@ -26,12 +26,10 @@ from tests.bench.options import Options, parse_arguments
 from tests.bench.plan import Cell, estimate, make_plan
 from tests.bench.processes import BenchError
 from tests.bench.rdsproxy import RdsProxy
-from tests.bench.report import as_data, section
+from tests.bench.report import RESULTS, as_data, section
 from tests.bench.router import NO_PASSWORD, Router
 from tests.bench.sysbench import Login
 from tests.servers import DatabaseServer, InstallError, MariaDB, MySQL, ServerError
-
-RESULTS = Path("var/bench")
 
 
 def main() -> None:

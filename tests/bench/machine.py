@@ -24,11 +24,11 @@ def describe(
     cores = len(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
     found = {
-        "machine": f"{cores} cores ({_processor()}), Linux {platform.release()}, load {load:.1f} at the start",
+        "machine": f"{cores} cores ({processor()}), Linux {platform.release()}, load {load:.1f} at the start",
         "shared": f"sysbench, proxy and database share the {cores} cores and talk over 127.0.0.1",
         "rounds": f"{rounds} rounds of {seconds} s for each; contestants alternate; medians",
         "tables": f"{TABLES} of {ROWS:,} rows, all in memory; sysbench's 'special' distribution",
-        "commit": _commit(),
+        "commit": commit(),
         "sysbench": first_line(["sysbench", "--version"]),
     }
     for server in servers:
@@ -41,14 +41,17 @@ def describe(
     return found
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the machine's processor."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return what of rdsproxy is measured."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True).stdout.strip()
 

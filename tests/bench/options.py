@@ -33,11 +33,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Options:
     )
     add = parser.add_argument
     add("--database", choices=("mariadb", "mysql"), default="mariadb", help="default: mariadb")
-    add("--only", type=_list_of(names), metavar="LOADS", help=f"some of {','.join(names)}")
+    add("--only", type=list_of(names), metavar="LOADS", help=f"some of {','.join(names)}")
     add("--clients", type=_numbers, metavar="N,N", help=f"default: {','.join(map(str, CLIENTS))}")
-    add("--contestants", type=_list_of(CONTESTANTS), metavar="NAMES", help=f"some of {','.join(CONTESTANTS)}")
-    add("--rounds", type=_number, default=3, metavar="N", help="default: 3")
-    add("--seconds", type=_number, metavar="N", help="of one run; default: 4, with --quick 2")
+    add("--contestants", type=list_of(CONTESTANTS), metavar="NAMES", help=f"some of {','.join(CONTESTANTS)}")
+    add("--rounds", type=number, default=3, metavar="N", help="default: 3")
+    add("--seconds", type=number, metavar="N", help="of one run; default: 4, with --quick 2")
     add("--quick", action="store_true", help="8 and 64 clients without Router, about five minutes")
     add("--profile", action="store_true", help="cProfile of rdsproxy in one cell (point-select, 8 clients, or as said)")
     said = parser.parse_args(arguments)
@@ -52,19 +52,22 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Options:
     return Options(said.database, workloads, clients, contestants, said.rounds, seconds, said.profile)
 
 
-def _number(text: str) -> int:
-    number = int(text)
+def number(text: str) -> int:
+    """Return a number of clients, rounds or seconds."""
+    value = int(text)
     # 600: the server's max_connections leaves room for no more clients that have one each.
-    if not 1 <= number <= 600:
+    if not 1 <= value <= 600:
         raise argparse.ArgumentTypeError("must be from 1 to 600")
-    return number
+    return value
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(_number(part) for part in text.split(","))
+    return tuple(number(part) for part in text.split(","))
 
 
-def _list_of(names: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+def list_of(names: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return what reads some of these names, with commas between."""
+
     def chosen(text: str) -> tuple[str, ...]:
         parts = text.split(",")
         for part in parts:

@@ -20,7 +20,7 @@ class BenchError(RuntimeError):
 
 
 class Child:
-    """A process that listens on a port of 127.0.0.1. What it says goes to a log file."""
+    """A process that listens on a port. What it says goes to a log file."""
 
     def __init__(self, command: Sequence[str], log: Path, *, directory: Path | None = None) -> None:
         """Start it, in ``directory`` if given; the kernel kills it should this process end first."""
@@ -36,12 +36,12 @@ class Child:
                 cwd=directory,
             )
 
-    def wait_for_port(self, port: int, timeout: float = 20.0) -> None:
+    def wait_for_port(self, port: int, timeout: float = 20.0, *, host: str = HOST) -> None:
         """Return when it accepts connections; BenchError if it ends, or does not within ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while True:
             try:
-                socket.create_connection((HOST, port)).close()
+                socket.create_connection((host, port)).close()
                 return
             except OSError:
                 pass

@@ -62,7 +62,14 @@ port = {server.port}
         profile = []
         if self._profile:
             profile = [f"--profile={self._profile}", "--profiler=cprofile", "--savestats"]
-        twistd = Path(sys.executable).with_name("twistd")
-        # env: this checkout's rdsproxy, whatever else is installed.
-        start = ["env", f"PYTHONPATH={ROOT}", str(twistd)]
-        return [*start, "--nodaemon", "--pidfile=", *profile, "rdsproxy", f"--config={config}"]
+        return twistd(config, *profile)
+
+
+def twistd(config: Path, *options: str) -> list[str]:
+    """Return the command line of the proxy with this configuration; ``options`` are twistd's."""
+    program = Path(sys.executable).with_name("twistd")
+    # env: this checkout's rdsproxy, whatever else is installed.
+    return [
+        *("env", f"PYTHONPATH={ROOT}", str(program)),
+        *("--nodaemon", "--pidfile=", *options, "rdsproxy", f"--config={config}"),
+    ]

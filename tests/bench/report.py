@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.bench.contestant import Contestant
 from tests.bench.measure import Result, Sample
 from tests.bench.plan import Workload
 
+RESULTS = Path("var/bench")
 COLUMNS = (
     "clients",
     "contestant",
@@ -42,9 +44,9 @@ def table(results: Iterable[Result]) -> list[str]:
     """Return the lines of one table: the cells of one load on one database, medians of the rounds."""
     rows = [_row(result, name) for result in results for name in result.cell.contestants]
     # Columns about a contestant that was not there say nothing.
-    kept = [index for index in range(len(COLUMNS)) if any(row[index] for row in rows)]
+    kept = [index for index in range(len(COLUMNS)) if any(cells[index] for cells in rows)]
     lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
-    return [_line([line[index] for index in kept]) for line in lines]
+    return [row([line[index] for index in kept]) for line in lines]
 
 
 def _row(result: Result, name: str) -> list[str]:
@@ -86,7 +88,8 @@ def _cpu(sample: Sample) -> float | None:
     return sample.cpu
 
 
-def _line(cells: Sequence[str]) -> str:
+def row(cells: Sequence[str]) -> str:
+    """Return a line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -12,17 +12,22 @@ from pymysql.constants import CLIENT
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands as codes
 from rdsproxy.protocol.authentication.plugins import CACHING_SHA2
-from rdsproxy.protocol.datatypes import lenenc_bytes
+from rdsproxy.protocol.datatypes import lenenc_bytes, lenenc_int
 from rdsproxy.protocol.handshake import AuthSwitchRequest, ChangeUser
 from rdsproxy.protocol.responses import Err, Ok, parse_err, parse_ok
 from tests.differential import commands
 from tests.differential.commands import Command, Value
-from tests.integration.packets import Packets, column_count, is_last
+from tests.integration.packets import Packets, column_count, in_order, is_last
 from tests.integration.proxy import Account
 
 NO_STATEMENT = 0x7F000000
 """An id that no statement has."""
 _CURSOR = 1  # CURSOR_TYPE_READ_ONLY
+_COUNTED = 8  # PARAMETER_COUNT_AVAILABLE
+_ATTRIBUTE = b"\xfe\0\1n"
+"""Its type and name."""
+_CHARACTER_SETS = ("names", "several")
+"""Kinds of statements that may set one."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +63,29 @@ class _Statement:
     """The first parameter has been sent ahead."""
 
 
+def tracks(number: int) -> bool:
+    """Tell whether the session of this number is told changes of its state."""
+    return number % 4 < 2
+
+
 class Session:
     """One logged-in client. ``number`` decides which capabilities it offers."""
 
     def __init__(self, host: str, port: int, account: Account, number: int, schema: str) -> None:
         flags = CLIENT.MULTI_STATEMENTS if number != 5 else 0
         flags |= cap.CLIENT_DEPRECATE_EOF if number % 2 == 0 else 0
-        flags |= cap.CLIENT_SESSION_TRACK if number % 4 < 2 else 0
+        flags |= cap.CLIENT_SESSION_TRACK if tracks(number) else 0
+        flags |= cap.CLIENT_QUERY_ATTRIBUTES if number % 3 == 1 else 0
         self._account = account
-        self._packets = Packets(host, port, account, flags=flags, database=schema)
+        extended = cap.MARIADB_CLIENT_STMT_BULK_OPERATIONS if number % 3 else 0
+        self._packets = Packets(host, port, account, flags=flags, extended=extended, database=schema)
         connection: Any = self._packets.connection
         self._capabilities: int = connection.client_flag & connection.server_capabilities
         self._salt: bytes = connection.salt
         self._plugin: str = connection._auth_plugin_name
         self._eof = not self._capabilities & cap.CLIENT_DEPRECATE_EOF
+        self._attribute = lenenc_bytes(b"%d" % number) if self._packets.attributes else b""
+        """The value of the attribute that each statement has, if it can have any: its name is n."""
         self._statements: dict[int, _Statement] = {}
         self._sequence = 0
         self._binary = False
@@ -86,7 +100,7 @@ class Session:
         if self._over:
             return (self._over,)
         self._sequence = 1
-        self._binary = isinstance(command, commands.Execute | commands.Fetch)
+        self._binary = isinstance(command, commands.Execute | commands.Bulk | commands.Fetch)
         try:
             return self._run(command)
         except EOFError:
@@ -97,16 +111,21 @@ class Session:
 
     def _run(self, command: Command) -> tuple[Result, ...]:
         match command:
-            case commands.Query(sql=sql):
-                self._send(codes.QUERY, sql.encode())
+            case commands.Query(kind=kind, sql=sql):
+                attributes = b"\1\1\0\1" + _ATTRIBUTE + self._attribute if self._attribute else b""
+                self._send(codes.QUERY, attributes + sql.encode())
+                if kind in _CHARACTER_SETS:
+                    # A server knows with the types in which character set text is, and goes on to read it so.
+                    for statement in self._statements.values():
+                        statement.types = b""
             case commands.InitDb(schema=schema):
                 self._send(codes.INIT_DB, schema.encode())
             case commands.Plain(code=code, body=body):
                 self._send(code, body)
                 if code == codes.RESET_CONNECTION:
                     self._statements.clear()
-            case commands.ChangeUser(schema=schema):
-                return (self._change_user(schema),)
+            case commands.ChangeUser(schema=schema, collation=collation):
+                return (self._change_user(schema, collation),)
             case commands.Prepare(slot=slot, sql=sql):
                 if slot in self._statements:
                     self._send(codes.STMT_CLOSE, self._id(slot))
@@ -114,6 +133,9 @@ class Session:
             case commands.Execute(cursor=cursor):
                 self._send(codes.STMT_EXECUTE, self._execution(command))
                 return self._results(cursor)
+            case commands.Bulk():
+                self._send(codes.STMT_BULK_EXECUTE, self._bulk(command))
+                return self._results()
             case commands.LongData(slot=slot, data=data):
                 if slot in self._statements and self._statements[slot].parameters:
                     self._statements[slot].long_data = True
@@ -208,30 +230,56 @@ class Session:
 
     def _execution(self, command: commands.Execute) -> bytes:
         statement = self._statements.get(command.slot)
-        body = self._id(command.slot) + bytes((_CURSOR if command.cursor else 0,)) + b"\1\0\0\0"
+        flags = (_CURSOR if command.cursor else 0) | (_COUNTED if self._attribute else 0)
+        body = self._id(command.slot) + bytes((flags,)) + b"\1\0\0\0"
         if statement is None or not statement.parameters:
-            return body
-        values = [command.values[number % len(command.values)] for number in range(statement.parameters)]
+            return body + (b"\1\0\1" + _ATTRIBUTE + self._attribute if self._attribute else b"")
+        values = _repeated(command.values, statement.parameters)
         if statement.long_data:
             values[0] = b""
         nulls = sum(1 << number for number, value in enumerate(values) if value is None)
         types = b"".join(_type(value) for value in values)
         bind = command.bind or types != statement.types
         statement.types = types
-        body += nulls.to_bytes((len(values) + 7) // 8, "little") + bytes((bind,))
         inline = values[1:] if statement.long_data else values
         statement.long_data = False
-        return body + (types if bind else b"") + b"".join(_binary(value) for value in inline)
+        binary = b"".join(_binary(value) for value in inline)
+        count = len(values)
+        if self._attribute:
+            # It comes with types only, as each type comes with a name.
+            types = b"".join(types[at : at + 2] + b"\0" for at in range(0, len(types), 2)) + _ATTRIBUTE
+            binary += self._attribute if bind else b""
+            count += bind
+            body += lenenc_int(count)
+        body += nulls.to_bytes((count + 7) // 8, "little") + bytes((bind,))
+        return body + (types if bind else b"") + binary
+
+    def _bulk(self, command: commands.Bulk) -> bytes:
+        statement = self._statements.get(command.slot)
+        rows = [_repeated(values, statement.parameters if statement else 0) for values in command.rows]
+        # A column has one type, that of its first value which has one; what has another is sent as NULL.
+        columns = zip(*rows, strict=True)
+        types = [next((_type(value) for value in column if value is not None), _type(None)) for column in columns]
+        bind = command.bind or statement is None or b"".join(types) != statement.types
+        if statement is not None:
+            statement.types = b"".join(types)
+        parts = [self._id(command.slot), b"\x80\0" if bind else b"\0\0", *(types if bind else ())]
+        for row in rows:
+            parts += [
+                b"\1" if value is None or _type(value) != kind else b"\0" + _binary(value)
+                for value, kind in zip(row, types, strict=True)
+            ]
+        return b"".join(parts)
 
     # -- COM_CHANGE_USER -----------------------------------------------------------------------------------------------
 
-    def _change_user(self, schema: str) -> Ok | Err:
+    def _change_user(self, schema: str, collation: int) -> Ok | Err:
         self._statements.clear()
         packet = ChangeUser(
             self._account.name.encode(),
             self._scramble(),
             schema.encode() or None,
-            45,
+            collation,
             self._plugin,
             {b"_client_name": b"script"},
         )
@@ -262,8 +310,11 @@ def _end(payload: bytes) -> Ok | Err:
         warnings, status = struct.unpack("<xHH", payload)
         return Ok(0, 0, status & ~cap.SERVER_SESSION_STATE_CHANGED, warnings)
     ok = parse_ok(payload)
-    # Which trackers a client is told is another matter: they are not the statement's result.
-    return replace(ok, status=ok.status & ~cap.SERVER_SESSION_STATE_CHANGED, changes=b"")
+    return replace(ok, changes=in_order(ok.changes))
+
+
+def _repeated(values: tuple[Value, ...], count: int) -> list[Value]:
+    return [values[number % len(values)] for number in range(count)]
 
 
 def _type(value: Value) -> bytes:

@@ -55,9 +55,10 @@ class ChangeUser(Command):
     """COM_CHANGE_USER to the same user."""
 
     schema: str
+    collation: int
 
     def __str__(self) -> str:
-        return f"COM_CHANGE_USER with schema {self.schema!r}"
+        return f"COM_CHANGE_USER with schema {self.schema!r}, collation {self.collation}"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,18 @@ class Execute(Command):
     def __str__(self) -> str:
         more = " with a cursor" * self.cursor + " with types" * self.bind
         return f"COM_STMT_EXECUTE {self.slot} {self.values}{more}"
+
+
+@dataclass(frozen=True)
+class Bulk(Command):
+    """COM_STMT_BULK_EXECUTE of MariaDB's: an execution with each of ``rows``, which are as ``Execute``'s values."""
+
+    slot: int
+    rows: tuple[tuple[Value, ...], ...]
+    bind: bool
+
+    def __str__(self) -> str:
+        return f"COM_STMT_BULK_EXECUTE {self.slot} {self.rows}{' with types' * self.bind}"
 
 
 @dataclass(frozen=True)

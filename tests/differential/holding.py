@@ -30,9 +30,14 @@ _ENDS: dict[str, tuple[str, ...]] = {
         "DROP TEMPORARY TABLE IF EXISTS diff1.temp{n}, diff1.t{n}",
         "DROP TEMPORARY TABLE IF EXISTS diff2.temp{n}, diff2.t{n}",
     ),
-    "counted rows": ("DO 1",),
+    "xa": ("XA END 'x{n}'", "XA ROLLBACK 'x{n}'"),
 }
-_MAY_BEGIN = frozenset((_TRANSACTION, "autocommit", "several", "routine", "prepared text", "prepared"))
+_NEXT = "next transaction"
+# These are all that is done in a transaction until another statement follows: others may have its connection.
+_BEGINS = frozenset(
+    ("BEGIN", "BEGIN WORK", "START TRANSACTION", "START TRANSACTION READ ONLY", "START TRANSACTION READ WRITE")
+)
+_MAY_BEGIN = frozenset((_TRANSACTION, "autocommit", "several", "call", "routine", "prepared text", "prepared"))
 _OF_SLOT = commands.Prepare | commands.Execute | commands.ResetStatement | commands.CloseStatement
 
 
@@ -41,9 +46,13 @@ class Holder:
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self.ran_statement = False
-        """Its last command was a statement."""
+        self.was_reset = False
+        """Since it has entered its schema."""
         self._autocommit = True
+        self._unused = False
+        """A transaction has been begun, and nothing more."""
+        self._set = False
+        """Something is set for the next transaction, which does not hold unless a statement fails."""
         self._reasons: set[str] = set()
         self._slots: set[int] = set()
         """Prepared statements with a cursor or with long data."""
@@ -56,18 +65,27 @@ class Holder:
     def may_come_to_hold(self, command: Command) -> bool:
         """Tell whether this command may make it hold a connection."""
         kind = command.kind
-        return not self._autocommit or kind in _ENDS or kind in LASTING or kind in _MAY_BEGIN
+        if isinstance(command, Query) and command.sql in _BEGINS and self._autocommit and not self._set:
+            return self._unused
+        if self._unused or self._set:
+            return True
+        return not self._autocommit or (kind in _ENDS and kind != _NEXT) or kind in LASTING or kind in _MAY_BEGIN
 
     def ran(self, command: Command, results: tuple[Result, ...]) -> None:
         """Take what a command came to."""
         if command == RESET or isinstance(command, commands.ChangeUser):
             self.__init__(self._number)  # type: ignore[misc]
+            self.was_reset = command == RESET
             return
         kind = command.kind
-        unknown = isinstance(command, commands.Execute) and any(_error(result) for result in results)
-        self.ran_statement = isinstance(command, commands.Query | commands.Execute) and not unknown
-        if kind in LASTING or kind in _ENDS:
+        if kind in ("use", "schema") and not _error(results[-1]):
+            self.was_reset = False
+        if kind in LASTING or (kind in _ENDS and kind != _NEXT):
             self._reasons.add(kind)
+        was_unused = self._unused
+        begins = isinstance(command, Query) and command.sql in _BEGINS
+        self._unused = begins and self._autocommit and not self._reasons
+        self._set = self._set or kind == _NEXT
         if isinstance(command, _OF_SLOT):
             self._slots.discard(command.slot)
         if isinstance(command, commands.LongData):
@@ -76,11 +94,12 @@ class Holder:
             self._learn(result)
             if isinstance(command, commands.Execute) and _opens_cursor(result):
                 self._slots.add(command.slot)
-        if results and _error(results[-1]) and (not self._autocommit or kind in _MAY_BEGIN):
-            # The server did not say.
-            self._reasons.add(_TRANSACTION)
-        if kind != "counted rows":
-            self._reasons.discard("counted rows")
+        if results and _error(results[-1]):
+            # The server did not say; but a transaction that was begun is used now.
+            if was_unused or not self._autocommit or kind in _MAY_BEGIN or kind == _NEXT:
+                self._reasons.add(_TRANSACTION)
+            if self._set:
+                self._reasons.add(_NEXT)
 
     def _learn(self, result: Result) -> None:
         end = result.end if isinstance(result, Rows) else result
@@ -88,9 +107,12 @@ class Holder:
             return
         self._autocommit = bool(end.status & cap.SERVER_STATUS_AUTOCOMMIT)
         if end.status & _IN_TRANSACTION:
-            self._reasons.add(_TRANSACTION)
-            self._reasons.discard("next transaction")
+            self._set = False
+            if not self._unused:
+                self._reasons.add(_TRANSACTION)
+            self._reasons.discard(_NEXT)
         else:
+            self._unused = False
             self._reasons.discard(_TRANSACTION)
 
     def let_go(self, commit: bool) -> Iterator[Command]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-KNOWN: Final[dict[str, str]] = {
-    "diagnostics that may be gone": "FOUND_ROWS() is another connection's behind a statement that leaves it alone",
-}
+KNOWN: Final[dict[str, str]] = {}
 """Kinds of commands that are left out, and why."""
 
-ONLY_BEHIND_STATEMENTS: Final[dict[str, str]] = {
-    "diagnostics": "ROW_COUNT() of a new session is -1, not 0; what the proxy answers itself changes nothing",
-}
-"""Kinds that are left out where the session has just begun, or its last command was no statement, and why."""
+NOT_BEHIND_A_RESET: Final[frozenset[str]] = frozenset(("SET CHARACTER SET latin1", "SET CHARACTER SET DEFAULT"))
+"""They set what `character_set_database` is: on MariaDB, from COM_RESET_CONNECTION to USE, that of the server."""
+
+NOT_IF_TRACKED: Final[frozenset[str]] = frozenset(("CALL diffs.fails()",))
+"""Left out of sessions that are told changes of state. MariaDB keeps what it has to tell behind an error until
+something changes that it tracks, which on the proxy's connections is more."""
 
 LASTING: Final[frozenset[str]] = frozenset(
     (
@@ -25,7 +25,6 @@ LASTING: Final[frozenset[str]] = frozenset(
         "several",
         "unscoped set",
         "volatile",
-        "xa",
     )
 )
 """Kinds that keep the connection until the session is reset."""

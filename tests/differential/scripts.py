@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.differential.catalogue import PREPARED, kinds_of
 from tests.differential.commands import (
     RESET,
+    Bulk,
     ChangeUser,
     CloseStatement,
     Command,
@@ -47,12 +48,17 @@ _COMMANDS: dict[str, st.SearchStrategy[Command]] = {
     ),
     "schema": st.builds(InitDb, st.just("schema"), st.sampled_from(["diff1", "diff2", "no_such_schema"])),
     "reset": st.just(RESET),
-    "change user": st.builds(ChangeUser, st.just("change user"), st.sampled_from(["diff1", "diff2"])),
+    "change user": st.builds(
+        ChangeUser, st.just("change user"), st.sampled_from(["diff1", "diff2"]), st.sampled_from([45, 5, 33, 246])
+    ),
     "ping": st.just(Plain("ping", "COM_PING", 0x0E)),
     "option": st.builds(
         Plain, st.just("option"), st.just("COM_SET_OPTION"), st.just(0x1B), st.sampled_from([b"\0\0", b"\1\0"])
     ),
 }
+
+_ROWS = st.lists(_VALUES, min_size=1, max_size=3).map(tuple)
+_BULKS = st.builds(Bulk, st.just("prepared"), _SLOTS, _ROWS, st.booleans())
 
 
 def scripts(server: str, only: frozenset[str] = frozenset()) -> st.SearchStrategy[Script]:
@@ -62,6 +68,8 @@ def scripts(server: str, only: frozenset[str] = frozenset()) -> st.SearchStrateg
         for kind, statements in kinds_of(server).items()
     }
     kinds |= _COMMANDS
+    if server == "mariadb":
+        kinds["prepared"] |= _BULKS
     names = [kind for kind in kinds if kind not in KNOWN and (not only or kind in only)]
 
     @st.composite

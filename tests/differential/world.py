@@ -7,13 +7,19 @@ from collections.abc import Iterable
 from tests.servers import DatabaseServer
 
 SCHEMAS = ("diff1", "diff2")
+ROLES = ("diff_one", "`diff``two`")
+"""The first one is active from the start: MariaDB's COM_CHANGE_USER goes back to that, but does not end one."""
 SHARED = "diffs"
 """The schema of what all sessions read and none changes, but for a session's own row in `shared`."""
 
 
-def build(server: DatabaseServer) -> None:
+def build(server: DatabaseServer, user: str) -> None:
     """Make what is shared."""
     server.execute(
+        *(f"DROP ROLE IF EXISTS {role}" for role in ROLES),
+        *(f"CREATE ROLE {role}" for role in ROLES),
+        *(f"GRANT {role} TO {user}" for role in ROLES),
+        f"SET DEFAULT ROLE {ROLES[0]} {'FOR' if server.kind == 'mariadb' else 'TO'} {user}",
         f"DROP DATABASE IF EXISTS {SHARED}",
         f"CREATE DATABASE {SHARED} CHARACTER SET utf8mb4",
         f"CREATE TABLE {SHARED}.words (id INT PRIMARY KEY, word VARCHAR(20))",
@@ -34,6 +40,19 @@ def build(server: DatabaseServer) -> None:
     )
 
 
+PROCEDURES = (
+    "nothing() DO 1",
+    "answers(x INT) BEGIN SELECT x; SELECT x + 1 AS y, DATABASE(); END",
+    "gives(OUT x INT) SET x = 7",
+    f"adds(n INT, x INT) UPDATE {SHARED}.shared SET value = value + x WHERE session = n",
+    "begins() START TRANSACTION",
+    "ends() BEGIN DECLARE EXIT HANDLER FOR SQLEXCEPTION ROLLBACK; COMMIT; END",
+    "signals() SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'as asked', MYSQL_ERRNO = 5000",
+    "warns() SELECT CAST('1x' AS SIGNED)",
+)
+"""In each schema."""
+
+
 def renew(server: DatabaseServer, sessions: Iterable[int]) -> None:
     """Make the world as it is when a script begins, for these sessions."""
     numbers = sorted(sessions)
@@ -43,6 +62,7 @@ def renew(server: DatabaseServer, sessions: Iterable[int]) -> None:
     ]
     for position, schema in enumerate(SCHEMAS):
         statements += [f"DROP DATABASE IF EXISTS {schema}", f"CREATE DATABASE {schema} CHARACTER SET utf8mb4"]
+        statements += [f"CREATE PROCEDURE {schema}.{procedure}" for procedure in PROCEDURES]
         for number in numbers:
             table = f"{schema}.t{number}"
             statements += [
@@ -52,6 +72,10 @@ def renew(server: DatabaseServer, sessions: Iterable[int]) -> None:
     server.execute(*statements)
 
 
-def remove(server: DatabaseServer) -> None:
-    """Leave nothing."""
+def remove(server: DatabaseServer, user: str) -> None:
+    """Leave nothing: MariaDB warns at each login of a user whose default role is no more."""
     server.execute(*(f"DROP DATABASE IF EXISTS {schema}" for schema in (*SCHEMAS, SHARED)))
+    server.execute(
+        f"SET DEFAULT ROLE NONE {'FOR' if server.kind == 'mariadb' else 'TO'} {user}",
+        *(f"DROP ROLE {role}" for role in ROLES),
+    )

@@ -135,6 +135,7 @@ CLIENTS = [
     Client("mysqlclient", python("dbapi", "MySQLdb", "mysqlclient")),
     Client("mysql-connector-python, C", python("dbapi", "_mysql_connector", "connector-c")),
     Client("mysql-connector-python, pure", python("dbapi", "mysql.connector", "connector-pure")),
+    Client("MariaDB Connector/Python", python("dbapi", "mariadb", "mariadb")),
     Client("aiomysql", python("asynchronous", "aiomysql", "aiomysql")),
     Client("asyncmy", python("asynchronous", "asyncmy", "asyncmy")),
     Client("Node mysql2", lambda: node("mysql2"), found_rows=True),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from rdsproxy.demo.server import tied_to_us
+from tests.integration.network import Forwarder
 from tests.integration.proxy import ROOT, Account, Proxy
 from tests.servers import DatabaseServer
 
@@ -25,7 +26,12 @@ class Program:
     """``with Program(command, to, account, table, ca) as program: ...`` runs it; leaving the block kills it."""
 
     def __init__(
-        self, command: Sequence[str], to: Proxy | DatabaseServer, account: Account, table: str, ca: Path | None
+        self,
+        command: Sequence[str],
+        to: Proxy | DatabaseServer | Forwarder,
+        account: Account,
+        table: str,
+        ca: Path | None,
     ) -> None:
         self.seen: list[str] = []
         """The lines that it has printed."""

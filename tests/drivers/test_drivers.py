@@ -14,6 +14,7 @@ import pytest
 from tests.drivers.clients import CLIENTS, PACKAGES, Client, ClientMissingError, need, python
 from tests.drivers.process import Program
 from tests.drivers.turns import Turns
+from tests.integration.network import Forwarder, commands_in
 from tests.integration.node.install import DriversMissingError
 from tests.integration.proxy import Account, Proxy
 from tests.servers import Certificates, DatabaseServer, make_certificates
@@ -30,6 +31,7 @@ TABLE = (
     "id INT PRIMARY KEY AUTO_INCREMENT, number BIGINT, amount DECIMAL(20, 4), ratio DOUBLE, day DATE,"
     " moment DATETIME(6), text VARCHAR(200), data LONGBLOB"
 )
+BULK_EXECUTE = b"\xfa"
 MANY = 1000  # pauses; more than any client makes
 PINS = re.compile(r"The client session was pinned .*?(until its cause ends)?\. Reason: (.*)")
 PASSING = "for a moment: "
@@ -93,13 +95,7 @@ def test_client(client: Client, server: DatabaseServer, proxies: dict[bool, Prox
     if server.kind not in client.servers:
         assert documented()[client.name][server.kind] == "-"
         return
-    try:
-        command = client.command()
-    except (ClientMissingError, DriversMissingError) as error:
-        # On a developer's machine the rest is still worth running; in CI nothing may be left out.
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+    command = command_of(client)
     server.execute(*(f"TRUNCATE app.{name}" for name in TABLES))
     expected = documented()[client.name][server.kind]
     account = ACCOUNTS[server.kind]
@@ -125,6 +121,36 @@ def test_client(client: Client, server: DatabaseServer, proxies: dict[bool, Prox
             assert program.seen == direct.seen
     assert pinned(proxy, start) == expected
     proxy.check_log()
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("name", ["Node mariadb", "MariaDB Connector/Python", "MariaDB Connector/J"])
+def test_bulks(name: str, server: DatabaseServer, proxies: dict[bool, Proxy]) -> None:
+    """Drivers that know MariaDB's COM_STMT_BULK_EXECUTE send it to the proxy as they do to the server itself."""
+    (client,) = (client for client in CLIENTS if client.name == name)
+    command = command_of(client)
+    bulks = []
+    for to in (server, proxies[False]):
+        server.execute(*(f"TRUNCATE app.{name}" for name in TABLES))
+        with (
+            Forwarder(to.host, to.port) as between,
+            Program(command, between, ACCOUNTS["mariadb"], TABLES[0], None) as program,
+        ):
+            program.go_on(MANY)
+            program.check_end()
+        bulks.append([payload[:1] for heard in between.heard for payload in commands_in(heard)].count(BULK_EXECUTE))
+    assert bulks[0] == bulks[1] > 0
+
+
+def command_of(client: Client) -> list[str]:
+    """Give the command line of a client, or skip the test."""
+    try:
+        return client.command()
+    except (ClientMissingError, DriversMissingError) as error:
+        # On a developer's machine the rest is still worth running; in CI nothing may be left out.
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
 
 
 def pinned(proxy: Proxy, start: int) -> str:

@@ -47,6 +47,8 @@ class Place:
     port: int
     user: str
     password: str
+    source: str = ""
+    """The address of this machine that clients come from; empty: any."""
 
 
 class RawClient:
@@ -61,6 +63,8 @@ class RawClient:
 
     async def connect(self) -> None:
         """Connect."""
+        if self.place.source:
+            self._socket.bind((self.place.source, 0))
         await self._loop.sock_connect(self._socket, (self.place.host, self.place.port))
 
     async def packet(self) -> bytes:

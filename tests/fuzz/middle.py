@@ -11,12 +11,13 @@ from collections import Counter
 from typing import Self
 
 from tests.fuzz.streams import mutated, random_stream
+from tests.servers import User
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close by RST
 
 
 class Middle:
-    """``with Middle(host, port, spared="control") as middle: ...`` listens at ``middle.port``.
+    """``with Middle(host, port, spared=control) as middle: ...`` listens at ``middle.port``.
 
     Of each connection one reply is spoiled, then it is closed. Greetings and logins rarely: the proxy waits after
     such a failure, as it should. Nothing is done to the user ``spared``, nor before ``begin``.
@@ -24,10 +25,12 @@ class Middle:
 
     host = "127.0.0.1"
 
-    def __init__(self, host: str, port: int, spared: str) -> None:
+    def __init__(self, host: str, port: int, spared: User) -> None:
         self.port = 0
+        self.user = spared
+        """Who may look at the server as often as it likes."""
         self.server = (host, port)
-        self.spared = spared.encode() + b"\0"
+        self.spared = spared.name.encode() + b"\0"
         self.spoiling = False
         self.done: Counter[str] = Counter()
         """How many replies were spoiled, by kind."""

@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
+from rdsproxy.pool.counts import Counts
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.reply import FIRST, ClientForm
 from rdsproxy.protocol.responses import Err
@@ -29,6 +30,9 @@ ASKED = [commands.query(b"SELECT 1"), commands.query(b"SELECT 2")]
 class Borrower:
     """Whoever has the connection, and what it hears, in order."""
 
+    sequence = 1
+    attributes: bytes | None = None
+
     def __init__(self) -> None:
         self.heard: list[object] = []
 
@@ -43,6 +47,9 @@ class Borrower:
     def connection_broken(self, why: str) -> None:
         """Note the loss."""
         self.heard.append("broken")
+
+    def give_up(self, connection: DatabaseConnection) -> None:
+        """Nobody asks."""
 
     def pause(self) -> None:
         """Nothing."""
@@ -192,6 +199,10 @@ class OneConnection:
 
     def __init__(self, connection: DatabaseConnection) -> None:
         self.connection = connection
+        self.counts = Counts()
+
+    def doubt(self) -> None:
+        """Nothing."""
 
     def take(self, key: PoolKey, state: object) -> DatabaseConnection:
         """Lend it."""
@@ -217,7 +228,8 @@ def test_a_database_that_is_lost_ends_the_command_once(said: bytes, got: list[ob
     pool: Any = OneConnection(opened.connection)
     form = ClientForm(eof=False, track=True, local_files=False)
     relay = Relay(client, pool, opened.connection.key, form, Session(states, states.fresh))
-    relay.run(ASKED[0])
+    opened.connection.pool = pool
+    relay.run(commands.query(b"DO 1"))
     for piece in said.partition(packet(b"\xfbname", 1)):
         if piece and not opened.lost:
             opened.connection.dataReceived(piece)

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
 from rdsproxy.backend.connector import Connector
 from rdsproxy.backend.login import CAPABILITIES, LoginError, TLSPolicy
-from rdsproxy.credentials.file import FileCredentials
+from rdsproxy.credentials import StaticCredentials
 from rdsproxy.interfaces import Credential
 from rdsproxy.pool.limits import Limits
 from rdsproxy.pool.pool import Pool
@@ -98,7 +98,7 @@ class Server:
         self.chance = chance
         self.conversation = conversation or chance.choice(CONVERSATIONS)
         self.reactor = MemoryReactorClock()
-        credentials = FileCredentials([Credential("app", "password")])
+        credentials = StaticCredentials([Credential("app", "password")])
         connector = Connector(
             "127.0.0.1", 3306, TLSPolicy(None, False), "", credentials, Wires(None, self.reactor), self.reactor
         )
@@ -198,7 +198,7 @@ def test_each_conversation_is_what_a_server_says(number: int) -> None:
         assert result.check(AuthenticationError)
     else:
         assert isinstance(result, DatabaseConnection), result
-        assert server.pool.facts is not None
+        assert server.pool.known.facts is not None
         server.close()
         assert server.lost == 1
     assert server.reactor.getDelayedCalls() == []

@@ -9,27 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.proxy import ACCOUNTS, NATIVE, Proxy, connect
-from tests.servers import Certificates, DatabaseServer, make_certificates
+from tests.integration.proxy import NATIVE, Proxy, connect
+from tests.servers import Certificates, DatabaseServer
 
 if TYPE_CHECKING:
     from tests.integration.proxy import Connection
 
 _numbers = count(1)
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """What the proxies show their clients."""
-    return make_certificates(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="session")
-def server(database: DatabaseServer) -> DatabaseServer:
-    """Each of the servers, with the accounts that the proxies use."""
-    for account in ACCOUNTS:
-        database.create_user(account.name, account.password, grants=["ALL PRIVILEGES ON *.*"])
-    return database
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ signed it.
 from __future__ import annotations
 
 import gc
+import http.client
 import json
 import os
 import socket
@@ -26,7 +27,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from rdsproxy import ProxyService, StartError
-from rdsproxy.config import Config, from_dict
+from rdsproxy.config import AdminSettings, Config, from_dict
 from tests.integration.network import until, wait_until_read
 
 SETTINGS: dict[str, Any] = {}
@@ -225,6 +226,7 @@ async def with_clients(app: Application) -> Report:
     clients = [await app.in_thread(connect, port) for _ in range(4)]
     idle, holds, sleeps, waits = clients
     await app.in_thread(holds.begin)
+    await app.in_thread(holds.query, "DO 1")
     endings = [app.in_thread(ending, sleeps, "SELECT SLEEP(60)")]
     await app.in_thread(wait_for_statement, "SLEEP(60)")
     endings.append(app.in_thread(ending, waits, "SELECT 'waits'"))
@@ -297,6 +299,60 @@ async def two_services(app: Application) -> Report:
     return {"before": before, "after": [app.holds()], "answers": answers}
 
 
+async def with_admin(app: Application) -> Report:
+    """Two with an admin endpoint each, which shows its own clients; a kept connection does not outlive a stop."""
+    before = app.holds()
+    services = []
+    for user in range(2):
+        config = configuration(user)
+        admin = AdminSettings(listen=f"tcp:0:interface={HOST}")
+        service = ProxyService(config.model_copy(update={"admin": admin}), reactor=app.reactor)
+        app.start(service)
+        services.append(service)
+    clients = [await app.in_thread(connect, port_of(services[user]), user) for user in (0, 1, 1)]
+    answers, kept = [], []
+    for service in services:
+        assert service.admin_port is not None
+        address: Any = service.admin_port.getHost()
+        browser = http.client.HTTPConnection(HOST, address.port, timeout=20)
+        answers.append(await app.in_thread(client_connections, browser))
+        kept.append(browser)
+    for service in services:
+        await app.stop(service)
+        assert service.admin_port is None
+    for browser in kept:
+        browser.close()
+    for client in clients:
+        client._force_close()
+    return {"before": before, "after": [app.holds()], "answers": answers}
+
+
+def client_connections(browser: http.client.HTTPConnection) -> str:
+    """Scrape, and leave the connection open."""
+    browser.request("GET", "/metrics")
+    text = browser.getresponse().read().decode()
+    (line,) = (line for line in text.splitlines() if line.startswith("rdsproxy_client_connections "))
+    return line.split()[1]
+
+
+async def busy_admin_port(app: Application) -> Report:
+    """The clients' port is free, the admin endpoint's is not: nothing listens."""
+    answers = []
+    with socket.create_server((HOST, 0)) as occupant:
+        before = app.holds()
+        admin = AdminSettings(listen=f"tcp:{occupant.getsockname()[1]}:interface={HOST}")
+        service = ProxyService(configuration().model_copy(update={"admin": admin}), reactor=app.reactor)
+        try:
+            service.startService()
+        except StartError as error:
+            answers.append(str(error))
+        await deferLater(app.reactor, 0)  # a port is closed on the next turn
+        after = [app.holds()]
+        await service.stopService()
+        after.append(app.holds())
+    return {"before": before, "after": after, "answers": answers}
+
+
 async def busy_port(app: Application) -> Report:
     """A start that fails leaves nothing behind, and may be tried again."""
     after, answers = [], []
@@ -342,7 +398,18 @@ async def with_tls(app: Application) -> Report:
     return {"before": before, "after": [app.holds()], "answers": answers}
 
 
-SCENARIOS = {work.__name__: work for work in (start_and_stop, with_clients, without_database, two_services, busy_port)}
+SCENARIOS = {
+    work.__name__: work
+    for work in (
+        start_and_stop,
+        with_clients,
+        without_database,
+        two_services,
+        busy_port,
+        with_admin,
+        busy_admin_port,
+    )
+}
 
 if __name__ == "__main__":
     SETTINGS.update(json.loads(sys.argv[2]))

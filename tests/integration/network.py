@@ -60,13 +60,44 @@ def wait_until_stuck(sock: socket.socket) -> None:
     until(is_stuck, "the other side stops reading")
 
 
+def wait_until_closed(near: tuple[str, int], far: tuple[str, int]) -> None:
+    """Return when the side at `far` has closed its TCP connection to `near`, which has closed it before."""
+    ours, theirs = _in_proc(*near), _in_proc(*far)
+
+    def is_closed() -> bool:
+        lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        return not any((local, remote) == (theirs, ours) for _, local, remote, *_ in lines)
+
+    until(is_closed, "the other side closes the connection")
+
+
+def is_kept_alive(near: tuple[str, int], far: tuple[str, int]) -> bool:
+    """Tell whether the side at `far` asks, while all is silent, if its peer at `near` is still there."""
+    ours, theirs = _in_proc(*near), _in_proc(*far)
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return any(line[5].startswith("02:") for line in lines if (line[1], line[2]) == (theirs, ours))
+
+
 def _in_proc(host: str, port: int) -> str:
     # IPv4 addresses stand there in the order of a little-endian machine.
     return f"{socket.inet_aton(host)[::-1].hex().upper()}:{port:04X}"
 
 
+def commands_in(heard: bytes | bytearray) -> list[bytes]:
+    """Give the first packet of each command in what a client has said, from its login on, without TLS."""
+    found = []
+    position = 0
+    while position < len(heard):
+        size, sequence = int.from_bytes(heard[position : position + 3], "little"), heard[position + 3]
+        position += 4
+        if not sequence:
+            found.append(bytes(heard[position : position + size]))
+        position += size
+    return found
+
+
 class Forwarder:
-    """Stands between the proxy and a server: keeps what the server says, and can cut the connections.
+    """Stands between the proxy and a server, or a client and the proxy: keeps what both say, can cut the connections.
 
     `insert` is given each piece that the server says, and may give more than that to the proxy.
     """
@@ -80,6 +111,8 @@ class Forwarder:
         self.port: int = self._listener.getsockname()[1]
         self.said: list[bytearray] = []
         """What the server said, by connection, in the order of connecting."""
+        self.heard: list[bytearray] = []
+        """What it was told, likewise."""
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
 
@@ -113,11 +146,12 @@ class Forwarder:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            said = bytearray()
+            said, heard = bytearray(), bytearray()
             self.said.append(said)
-            self._begin(self._pass_on, near, said)
+            self.heard.append(heard)
+            self._begin(self._pass_on, near, said, heard)
 
-    def _pass_on(self, near: socket.socket, said: bytearray) -> None:
+    def _pass_on(self, near: socket.socket, said: bytearray, heard: bytearray) -> None:
         with near, contextlib.suppress(OSError), socket.create_connection(self._target) as far:
             for sock in (near, far):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -132,6 +166,7 @@ class Forwarder:
                             said += data
                             near.sendall(self._insert(data))
                         else:
+                            heard += data
                             far.sendall(data)
             finally:
                 self._open -= {near, far}

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from typing import TYPE_CHECKING, Any, Self
 
 import pymysql
 
+from rdsproxy.protocol.responses import parse_changes
 from tests.integration.proxy import NATIVE, Account
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.integration.proxy import Connection
 
+LONG_PASSWORD = 1
 SESSION_TRACK = 1 << 23
 DEPRECATE_EOF = 1 << 24
+QUERY_ATTRIBUTES = 1 << 27
+BULK_OPERATIONS = 1 << 34
 TIMEOUT = 20.0  # seconds
 
 
 class Packets:
-    """A logged-in connection; ``flags`` are capabilities besides those that PyMySQL always offers."""
+    """A logged-in connection; ``flags`` are capabilities besides those that PyMySQL always offers.
+
+    With ``extended`` it asks for capabilities of MariaDB's, as the upper half of 64 bits.
+    """
 
     def __init__(
-        self, host: str, port: int, account: Account = NATIVE, *, flags: int = 0, database: str | None = "app"
+        self,
+        host: str,
+        port: int,
+        account: Account = NATIVE,
+        *,
+        flags: int = 0,
+        extended: int = 0,
+        database: str | None = "app",
     ) -> None:
         self.connection: Connection = pymysql.connect(
             host=host,
@@ -37,11 +54,16 @@ class Packets:
         )
         # PyMySQL's SET NAMES would read its answer in its own way.
         self.connection.set_character_set = lambda *args, **more: None  # type: ignore[method-assign]
-        self.connection.connect()
         internals: Any = self.connection
+        if extended:
+            internals.write_packet = functools.partial(_write_extended, internals, internals.write_packet, extended)
+        self.connection.connect()
         self.socket: socket.socket = internals._sock
         self.socket.settimeout(TIMEOUT)
         self._file = internals._rfile
+        agreed = self.connection.client_flag & internals.server_capabilities
+        self.attributes = b"\0\1" if agreed & QUERY_ATTRIBUTES else b""
+        """What stands before the text of statements."""
 
     def __enter__(self) -> Self:
         return self
@@ -77,18 +99,19 @@ class Packets:
 
     def query(self, sql: str) -> list[bytes]:
         """Run statements; give all payloads of the reply, whose packets must be numbered one by one."""
-        self.send(b"\x03" + sql.encode())
+        self.send(b"\x03" + self.attributes + sql.encode())
         return self.reply()
 
-    def reply(self) -> list[bytes]:
-        """Read the replies to one COM_QUERY to their end."""
+    def reply(self, first_sequence: int = 1) -> list[bytes]:
+        """Read the replies to one COM_QUERY to their end; their packets must be numbered from `first_sequence` on."""
         payloads: list[bytes] = []
         deprecate_eof = bool(self.connection.client_flag & DEPRECATE_EOF)
 
         def take() -> bytes:
             sequence, payload = self.packet()
+            expected = len(payloads) + first_sequence & 0xFF
             payloads.append(payload)
-            assert sequence == len(payloads) & 0xFF, f"packet {len(payloads)} is numbered {sequence}"
+            assert sequence == expected, f"packet {len(payloads)} is numbered {sequence}, not {expected}"
             return payload
 
         while True:
@@ -134,6 +157,13 @@ class Packets:
         return payloads
 
 
+def _write_extended(connection: Any, write: Callable[[bytes], None], extended: int, response: bytes) -> None:
+    """Write PyMySQL's HandshakeResponse as MariaDB's own clients do."""
+    connection.write_packet = write
+    response = (int.from_bytes(response[:4], "little") & ~LONG_PASSWORD).to_bytes(4, "little") + response[4:]
+    write(response[:28] + (extended >> 32).to_bytes(4, "little") + response[32:])
+
+
 def column_count(payload: bytes) -> int:
     """Read the packet at the head of a result set."""
     return int.from_bytes(payload[1:3], "little") if payload[0] == 0xFC else payload[0]
@@ -157,3 +187,16 @@ def status_of_ok(payload: bytes) -> int:
     return int.from_bytes(payload[position : position + 2], "little")
 
 
+def in_order(block: bytes) -> bytes:
+    """Give the changes of a session-track block in a form that is the same where they are.
+
+    MariaDB tells variables in the order of a hash of addresses, which is another one with each start and each list.
+    MySQL's `statement_id` is another one with each statement, and so is a timestamp that was set to DEFAULT.
+    """
+    changes = [change[:2] if _is_of_its_own(change) else change for change in parse_changes(block)]
+    return repr(sorted(changes)).encode() if changes else b""
+
+
+def _is_of_its_own(change: tuple[Any, ...]) -> bool:
+    # With a fraction, a timestamp is the clock's.
+    return change[1] == b"statement_id" or (change[1] == b"timestamp" and b"." in change[2])

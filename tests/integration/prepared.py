@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
 from typing import Any
 
-from tests.integration.packets import Packets, column_count, error_code
+from tests.integration.packets import DEPRECATE_EOF, Packets, column_count, error_code
 
 LONGLONG = 8
 STRING = 253
 LAST = 0xFFFFFFFF
 
 Rows = list[tuple[Any, ...]]
+
+
+class Indicator(IntEnum):
+    """What stands before, or in place of, each value of a bulk."""
+
+    VALUE = 0
+    NULL = 1
+    DEFAULT = 2
+    IGNORE = 3
+
+
+Parameter = int | str | None
 
 
 class PreparedError(Exception):
@@ -25,6 +38,9 @@ class PreparedError(Exception):
 class Client(Packets):
     """Prepares statements and executes them in each way that the protocol has."""
 
+    is_open = False
+    """The last execution has opened a cursor."""
+
     def prepare(self, sql: str) -> int:
         """Give the statement's id."""
         self.send(b"\x16" + sql.encode())
@@ -35,14 +51,15 @@ class Client(Packets):
         _, head = self.packet()
         if head[0] == 0xFF:
             raise PreparedError(head)
+        eof = not self.connection.client_flag & DEPRECATE_EOF
         for at in (5, 7):
             count = int.from_bytes(head[at : at + 2], "little")
-            for _ in range(count + 1 if count else 0):
+            for _ in range(count + eof if count else 0):
                 self.packet()
         return int.from_bytes(head[1:5], "little")
 
     def execute(
-        self, number: int, parameters: Sequence[int | str | None] = (), *, types: bool = True, cursor: bool = False
+        self, number: int, parameters: Sequence[Parameter] = (), *, types: bool = True, cursor: bool = False
     ) -> Rows:
         """Execute; give the rows, of which each value is a number or text. `types`: say what the parameters are."""
         self.send(self.execution(number, parameters, types=types, cursor=cursor))
@@ -50,7 +67,7 @@ class Client(Packets):
 
     @staticmethod
     def execution(
-        number: int, parameters: Sequence[int | str | None] = (), *, types: bool = True, cursor: bool = False
+        number: int, parameters: Sequence[Parameter] = (), *, types: bool = True, cursor: bool = False
     ) -> bytes:
         """Give the payload of a COM_STMT_EXECUTE."""
         body = b"\x17" + number.to_bytes(4, "little") + bytes((cursor,)) + b"\1\0\0\0"
@@ -59,17 +76,25 @@ class Client(Packets):
         nulls = sum(1 << at for at, value in enumerate(parameters) if value is None)
         body += nulls.to_bytes((len(parameters) + 7) // 8, "little") + bytes((types,))
         if types:
-            body += b"".join(bytes((STRING if isinstance(value, str) else LONGLONG, 0)) for value in parameters)
-        for value in parameters:
-            if isinstance(value, str):
-                text = value.encode()
-                body += b"\xfc" + len(text).to_bytes(2, "little") + text
-            elif value is not None:
-                body += value.to_bytes(8, "little", signed=True)
-        return body
+            body += types_of(parameters)
+        return body + b"".join(value_of(value) for value in parameters if value is not None)
+
+    @staticmethod
+    def bulk(number: int, rows: Iterable[Sequence[Parameter | Indicator]], types: bytes = b"") -> bytes:
+        """Give the payload of a COM_STMT_BULK_EXECUTE. `types`: say that the parameters are these."""
+        body = b"\xfa" + number.to_bytes(4, "little") + (128 if types else 0).to_bytes(2, "little") + types
+        return body + b"".join(_with_indicator(value) for row in rows for value in row)
+
+    def execute_bulk(self, number: int, rows: Iterable[Sequence[Parameter | Indicator]], types: bytes = b"") -> bytes:
+        """Execute in bulk; give the OK."""
+        answer = self.command(0xFA, self.bulk(number, rows, types)[1:])
+        if answer[0] == 0xFF:
+            raise PreparedError(answer)
+        return answer
 
     def rows(self, *, cursor: bool = False) -> Rows:
         """Read the answer to COM_STMT_EXECUTE."""
+        self.is_open = False
         _, head = self.packet()
         if head[0] == 0xFF:
             raise PreparedError(head)
@@ -80,7 +105,8 @@ class Client(Packets):
             self.types.append(self.packet()[1][-6])
         _, eof = self.packet()
         assert eof[0] == 0xFE
-        return [] if cursor and int.from_bytes(eof[3:5], "little") & 0x40 else self._rows()
+        self.is_open = cursor and bool(int.from_bytes(eof[3:5], "little") & 0x40)
+        return [] if self.is_open else self._rows()
 
     def fetch(self, number: int, count: int) -> Rows:
         """Fetch rows of a cursor."""
@@ -140,3 +166,26 @@ class Client(Packets):
             raise PreparedError(payloads[0])
         row = payloads[-2]
         return None if row[0] == 0xFB else row[1:].decode()
+
+
+def types_of(parameters: Sequence[Parameter | Indicator]) -> bytes:
+    """Give the types of parameters, as they stand in packets."""
+    return b"".join(bytes((STRING if isinstance(value, str) else LONGLONG, 0)) for value in parameters)
+
+
+def value_of(value: int | str) -> bytes:
+    """Give a parameter in the binary protocol."""
+    if isinstance(value, str):
+        text = value.encode()
+        if len(text) <= 0xFFFF:
+            return b"\xfc" + len(text).to_bytes(2, "little") + text
+        return b"\xfe" + len(text).to_bytes(8, "little") + text
+    return value.to_bytes(8, "little", signed=True)
+
+
+def _with_indicator(value: Parameter | Indicator) -> bytes:
+    if value is None:
+        value = Indicator.NULL
+    if isinstance(value, Indicator):
+        return bytes((value,))
+    return bytes((Indicator.VALUE,)) + value_of(value)

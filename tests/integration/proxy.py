@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -19,6 +20,7 @@ import pytest
 from pymysql.constants import SERVER_STATUS
 
 from rdsproxy.demo.server import tied_to_us
+from tests import planted
 from tests.servers import Certificates, DatabaseServer
 
 if TYPE_CHECKING:
@@ -56,8 +58,9 @@ LogLine = dict[str, Any]
 class Proxy:
     """``with Proxy(server, folder, ...) as proxy: ...`` runs one before ``server``, on a free port.
 
-    ``proxy`` and ``target_group`` are more settings of these two sections. Leaving the block stops it and looks at
-    its log.
+    ``proxy``, ``endpoint``, ``target_group`` and ``topology`` are more settings of these sections, ``admin``
+    are those of the admin endpoint. ``targets`` are others than ``server`` alone; ``readers`` adds an endpoint for
+    readers, at ``reader_port``. Leaving the block stops it and looks at its log.
     """
 
     host = "127.0.0.1"
@@ -72,24 +75,37 @@ class Proxy:
         accounts: Sequence[Account] = ACCOUNTS,
         proxy: Mapping[str, object] | None = None,
         target_group: Mapping[str, object] | None = None,
+        topology: Mapping[str, object] | None = None,
+        targets: Sequence[Mapping[str, object]] | None = None,
+        endpoint: Mapping[str, object] | None = None,
+        readers: bool = False,
+        admin: Mapping[str, object] | None = None,
     ) -> None:
         self.server = server
         self.port = 0
+        self.admin_port = 0
+        """Where `admin` listens, if that is a TCP port."""
         self.tls = tls
         self.accounts = accounts
         self.log: list[LogLine] = []
         self.secrets = {account.password for account in accounts}
         self._folder = folder
-        self._proxy = dict(proxy or {})
+        # Tests of refusals share a proxy, and fail to log in more often than anybody should.
+        self._proxy = {"max_failed_logins": 10_000, **(proxy or {})}
         self._target_group = {
             "max_connections": max_connections,
             "connection_borrow_timeout": 10,
             **(target_group or {}),
         }
+        self._topology = dict(topology or {})
+        self._targets = targets or [{"host": server.host, "port": server.port}]
+        self._endpoint = dict(endpoint or {})
+        self._readers = readers
+        self._admin = admin
         self._process: subprocess.Popen[str] | None = None
         self._news = threading.Condition()
         self._ended = False
-        self._raw = ""
+        self._raw: list[str] = []
         self._reader: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -116,8 +132,9 @@ class Proxy:
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
         line = self.wait_for_log(lambda line: line.get("event") == "listening", START_TIMEOUT)
-        # Twisted's name of an address: IPv4Address(type='TCP', host='127.0.0.1', port=12345)
-        self.port = int(line["listen"][0].split("port=")[1].rstrip(")"))
+        self.port, *more = map(_port_in, line["listen"])
+        self.reader_port = more[0] if more else 0
+        self.admin_port = _port_in(line.get("admin", ""))
 
     def stop(self) -> None:
         """Ask the process to end, and see it end well."""
@@ -130,29 +147,42 @@ class Proxy:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise AssertionError(f"the proxy does not stop; its log ends:\n{self._raw[-4000:]}") from None
+            raise AssertionError(f"the proxy does not stop; its log ends:\n{''.join(self._raw)[-4000:]}") from None
         assert self._reader is not None
         self._reader.join()
         assert process.stdout is not None
         process.stdout.close()
 
     def _config(self) -> str:
-        parts = ["[proxy]", *_settings(self._proxy)]
+        parts = ["[proxy]", *settings_of(self._proxy)]
         if self.tls is not None:
             parts += [
                 "[proxy.tls]",
-                *_settings({"certificate": str(self.tls.certificate), "private_key": str(self.tls.private_key)}),
+                *settings_of({"certificate": str(self.tls.certificate), "private_key": str(self.tls.private_key)}),
             ]
-        parts += ["[[proxy.endpoints]]", *_settings({"listen": [f"tcp:0:interface={self.host}"]})]
+        listen = {"listen": [f"tcp:0:interface={self.host}"]}
+        parts += ["[[proxy.endpoints]]", *settings_of({**listen, **self._endpoint})]
+        if self._readers:
+            parts += ["[[proxy.endpoints]]", *settings_of({"name": "readers", "target_role": "READ_ONLY", **listen})]
         for number, account in enumerate(self.accounts):
             secret = self._folder / f"secret-{number}.json"
             secret.write_text(json.dumps({"username": account.name, "password": account.password}))
             parts += [
                 "[[proxy.auth]]",
-                *_settings({"secret": f"file:{secret}", "client_password_auth_type": account.plugin}),
+                *settings_of({"secret": f"file:{secret}", "client_password_auth_type": account.plugin}),
             ]
-        parts += ["[target_group]", *_settings(self._target_group)]
-        parts += ["[[target_group.targets]]", *_settings({"host": self.server.host, "port": self.server.port})]
+        # Looks at the server under a name of its own, so that the proxy's other connections can be told from that one.
+        monitor = self._folder / "monitor.json"
+        planted.plant(*self.secrets, self.server.user.password)
+        monitor.write_text(json.dumps({"username": self.server.user.name, "password": self.server.user.password}))
+        # And seldom, as long as nothing happens: some tests count what the server is asked.
+        topology = {"monitor_secret": f"file:{monitor}", "check_interval": 60, **self._topology}
+        parts += ["[target_group]", *settings_of(self._target_group)]
+        parts += ["[target_group.topology]", *settings_of(topology)]
+        for target in self._targets:
+            parts += ["[[target_group.targets]]", *settings_of(target)]
+        if self._admin is not None:
+            parts += ["[admin]", *settings_of(self._admin)]
         return "\n".join(parts) + "\n"
 
     # -- the log -------------------------------------------------------------------------------------------------------
@@ -166,10 +196,11 @@ class Proxy:
             except ValueError:
                 line = {"event": text.rstrip("\n")}
             with self._news:
-                self._raw += text
+                self._raw.append(text)
                 self.log.append(line)
                 self._news.notify_all()
         with self._news:
+            planted.keep("log", "".join(self._raw))
             self._ended = True
             self._news.notify_all()
 
@@ -187,13 +218,13 @@ class Proxy:
 
             self._news.wait_for(look, timeout)
             if found is None:
-                raise AssertionError(f"not in the proxy's log, which ends:\n{self._raw[-1500:]}")
+                raise AssertionError(f"not in the proxy's log, which ends:\n{''.join(self._raw)[-1500:]}")
             return found
 
     def check_log(self) -> None:
         """Fail if the log has a traceback, an unexpected failure, SQL, or a password."""
         with self._news:
-            text = self._raw
+            text = "".join(self._raw)
         print(f"The proxy's log ends:\n{text[-3000:]}")  # pytest shows it where a test fails
         for word in [*FORBIDDEN, *self.secrets]:
             # A password may stand there as JSON writes it.
@@ -220,10 +251,41 @@ class Proxy:
         """Connect through the proxy: schema app, utf8mb4, autocommit, unless `more` says otherwise."""
         return connect(self.host, self.port, account, self.tls if tls else None, **more)
 
+    def http(self, path: str, method: str = "GET", **headers: str) -> Answer:
+        """Ask the admin endpoint, on a connection of its own."""
+        answer = ask(http.client.HTTPConnection(self.host, self.admin_port, timeout=20), path, method, **headers)
+        planted.keep("http", f"{answer.headers}\n{answer.text}")
+        return answer
+
+    def metrics(self) -> dict[str, float]:
+        """Scrape: give each value by its name, `rdsproxy_sessions_pinned{reason="CURSOR"}`."""
+        answer = self.http("/metrics")
+        assert answer.status == 200, answer
+        lines = (line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
+
     def backends(self) -> list[int]:
         """Give the server's ids of the connections that the proxy holds."""
         names = {account.name for account in self.accounts}
         return [process.id for process in self.server.processlist() if process.user in names]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of an HTTP server. Headers by their names in small letters."""
+
+    status: int
+    text: str
+    headers: dict[str, str]
+
+
+def ask(server: http.client.HTTPConnection, path: str, method: str = "GET", **headers: str) -> Answer:
+    """Send a request and give the answer."""
+    with closing(server):
+        server.request(method, path, headers=headers)
+        response = server.getresponse()
+        named = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, response.read().decode(), named)
 
 
 def connect(host: str, port: int, account: Account, tls: Certificates | None = None, **more: Any) -> Connection:
@@ -244,6 +306,12 @@ def connect(host: str, port: int, account: Account, tls: Certificates | None = N
         settings["ssl_disabled"] = True
     connection: Connection = pymysql.connect(host=host, port=port, **settings)
     return connection
+
+
+def hold(connection: Connection) -> None:
+    """Begin a transaction that keeps its database connection, since something is done in it."""
+    connection.begin()
+    run(connection, "DO 1")
 
 
 def run(connection: Connection, sql: str, *arguments: object) -> int:
@@ -291,6 +359,15 @@ def backend(connection: Connection) -> int:
     return number
 
 
+def cut(proxy: Proxy) -> None:
+    """Have the server close the connection that the proxy lends, so that all copies of statements are gone."""
+    since = len(proxy.log)
+    with proxy.connect() as connection:
+        number = backend(connection)
+    proxy.server.execute(f"KILL {number}")
+    proxy.wait_for_log(lambda line: "database connection lost" in line["event"], after=since)
+
+
 def vanish(connection: Connection) -> None:
     """End the connection as a killed process does."""
     connection._force_close()  # type: ignore[attr-defined]
@@ -305,6 +382,12 @@ def refused(code: int, text: str = "") -> Iterator[None]:
     assert text in str(caught.value.args[1]), caught.value
 
 
-def _settings(values: Mapping[str, object]) -> list[str]:
+def _port_in(address: str) -> int:
+    # Twisted's name of one: IPv4Address(type='TCP', host='127.0.0.1', port=12345)
+    return int(address.rpartition("port=")[2].rstrip(")")) if "port=" in address else 0
+
+
+def settings_of(values: Mapping[str, object]) -> list[str]:
+    """Write the lines of a section of TOML."""
     # JSON's strings, numbers, truth values and lists are TOML's too.
     return [f"{name} = {json.dumps(value)}" for name, value in values.items()]

@@ -7,9 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from tests.failover.network import TcpRelay
 from tests.integration.network import Forwarder
 from tests.integration.proxy import Proxy
-from tests.servers import DatabaseServer
+from tests.servers import DatabaseServer, User
 
 
 class TargetProxy(Proxy):
@@ -24,8 +25,9 @@ class TargetProxy(Proxy):
         return f"{super()._config()}[target_group.tls]\n{settings}"
 
 
-def behind(forwarder: Forwarder, server: DatabaseServer) -> DatabaseServer:
-    """Give what a proxy needs to connect to `server` through `forwarder`."""
-    return cast(
-        DatabaseServer, SimpleNamespace(host=forwarder.host, port=forwarder.port, processlist=server.processlist)
+def behind(forwarder: Forwarder | TcpRelay, server: DatabaseServer, user: User | None = None) -> DatabaseServer:
+    """Give what a proxy needs to connect to `server` through `forwarder`, and to look at it as `user`."""
+    seen = SimpleNamespace(
+        host=forwarder.host, port=forwarder.port, processlist=server.processlist, user=user or server.user
     )
+    return cast(DatabaseServer, seen)

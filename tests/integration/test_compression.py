@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import mysql.connector
 import pytest
 
-from rdsproxy.protocol.compression import HEADER_SIZE, Frames, Zlib
+from rdsproxy.protocol.compression import HEADER_SIZE, Algorithm, Frames, Zlib, Zstd
 from rdsproxy.protocol.framing import frame
 from tests.integration.node.install import DriversMissingError
 from tests.integration.node.process import Node
-from tests.integration.packets import DEPRECATE_EOF, SESSION_TRACK, Packets, error_code
+from tests.integration.packets import BULK_OPERATIONS, DEPRECATE_EOF, SESSION_TRACK, Packets, error_code
+from tests.integration.prepared import Client, types_of
 from tests.integration.proxy import SHA2, Proxy, one, run
-from tests.servers import Certificates
+from tests.servers import Certificates, DatabaseServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COMPRESS = 1 << 5
+ZSTD = 1 << 26
 QUERY = b"\x03"
 PING = frame(b"\x0e")
 OK = 0x00
@@ -32,9 +34,11 @@ BOMB = zlib.compress(bytes(LARGE))
 class Compressed:
     """A client that shows each frame."""
 
-    def __init__(self, proxy: Proxy) -> None:
-        self.packets = Packets(proxy.host, proxy.port, flags=COMPRESS | DEPRECATE_EOF | SESSION_TRACK)
-        self.frames = Frames(Zlib())
+    def __init__(self, proxy: Proxy, algorithm: Algorithm, *, extended: int = 0) -> None:
+        flags = (COMPRESS if isinstance(algorithm, Zlib) else ZSTD) | DEPRECATE_EOF | SESSION_TRACK
+        self.packets = Packets(proxy.host, proxy.port, flags=flags, extended=extended)
+        self.algorithm = algorithm
+        self.frames = Frames(algorithm)
         self.read: Any = self.packets._read
         self.received = 0
         """Bytes on the wire."""
@@ -45,7 +49,7 @@ class Compressed:
         body = self.read(int.from_bytes(header[:3], "little"))
         size = int.from_bytes(header[4:], "little")
         self.received += HEADER_SIZE + len(body)
-        return header[3], size, zlib.decompress(body) if size else body
+        return header[3], size, self.algorithm.decompress(body, size) if size else body
 
     def reply(self, last: bytes = b"\xfe") -> tuple[list[int], bytes]:
         """Give the numbers of the frames of a reply, up to the packet that begins with `last`, and all in it."""
@@ -74,7 +78,7 @@ class Compressed:
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[Compressed]:
     """A client that compresses by zlib."""
-    client = Compressed(proxy)
+    client = Compressed(proxy, Zlib())
     yield client
     client.packets.close()
 
@@ -97,6 +101,23 @@ def test_a_command_in_several_frames(client: Compressed) -> None:
     numbers, data = client.reply()
     assert numbers[0] == client.frames.sequence == 6
     assert b"\x03500" in data
+
+
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("algorithm", [Zlib(), Zstd(0)], ids=["zlib", "zstd"])
+def test_a_bulk(proxy: Proxy, server: DatabaseServer, table: str, algorithm: Algorithm) -> None:
+    """The second is of more than one packet, in many frames."""
+    server.execute(f"ALTER TABLE app.{table} MODIFY text LONGTEXT")
+    client = Compressed(proxy, algorithm, extended=BULK_OPERATIONS)
+    client.command(b"\x16" + f"INSERT INTO {table} (value, text) VALUES (?, ?)".encode())
+    number = int.from_bytes(client.frame()[2][5:9], "little")
+    bulks: list[list[list[int | str | None]]] = [[[1, "one"], [2, None]], [[n, "x" * 1_000_000] for n in range(17)]]
+    for rows in bulks:
+        client.command(Client.bulk(number, rows, types_of([1, ""])))
+        assert client.frame()[2][4:6] == bytes((OK, len(rows)))
+    client.command(QUERY + f"SELECT SUM(LENGTH(text)) FROM {table}".encode())
+    assert b"\x0817000003" in client.reply()[1]
+    client.packets.close()
 
 
 def test_byte_by_byte(client: Compressed) -> None:
@@ -160,7 +181,7 @@ def test_connector_python(proxy: Proxy, certificates: Certificates, table: str, 
 
 
 @pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "tls"])
-def test_node(proxy: Proxy, certificates: Certificates, with_tls: bool) -> None:
+def test_node(proxy: Proxy, certificates: Certificates, table: str, with_tls: bool) -> None:
     try:
         node = Node()
     except DriversMissingError as error:
@@ -172,6 +193,8 @@ def test_node(proxy: Proxy, certificates: Certificates, with_tls: bool) -> None:
             with node.connect(driver, proxy, tls=certificates if with_tls else None, compress=True) as session:
                 assert session.rows("SELECT REPEAT('x', 300000), 5") == [["x" * 300_000, 5]]
                 if driver == "mariadb":
+                    results = session.do("insertMany", table=table, rows=[[row, "x" * 100] for row in range(1000)])
+                    assert sum(result["affected"] for result in results) == 1000
                     continue  # its changeUser refuses MySQL
                 session.do("changeUser", options={"user": SHA2.name, "password": SHA2.password, "database": "mysql"})
                 assert session.rows("SELECT DATABASE(), REPEAT('y', 300000)") == [["mysql", "y" * 300_000]]

@@ -84,6 +84,16 @@ def test_a_busy_port(server: DatabaseServer, folder: Path) -> None:
     assert answer == "embedded_one@%"
 
 
+def test_with_admin(server: DatabaseServer, folder: Path) -> None:
+    assert embed("with_admin", server, folder) == ["1.0", "2.0"]
+
+
+def test_a_busy_admin_port(server: DatabaseServer, folder: Path) -> None:
+    (failure,) = embed("busy_admin_port", server, folder)
+    assert failure.startswith("cannot listen on tcp:")
+    assert "in use" in failure
+
+
 def test_with_tls(server: DatabaseServer, folder: Path) -> None:
     first, last = embed("with_tls", server, folder)
     assert first == "1"

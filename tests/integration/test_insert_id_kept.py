@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.network import PATIENCE, Forwarder, wait_until_closed
+from tests.integration.packets import Packets, error_code
 from tests.integration.proxy import Proxy, one, rows, run
+from tests.integration.targets import behind
 
 if TYPE_CHECKING:
     from tests.integration.proxy import Connection
@@ -68,3 +73,54 @@ def test_an_insert_that_pins(session: Connection, server: DatabaseServer, table:
         assert one(session, "SELECT @a") == 7
     finally:
         server.execute(f"DROP FUNCTION app.{table}_f")
+
+
+class Gate:
+    """Holds back what the server says, from the moment when it is closed."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._open.set()
+        self.held = threading.Event()
+
+    def __call__(self, data: bytes) -> bytes:
+        """Pass something on."""
+        if not self._open.is_set():
+            self.held.set()
+            self._open.wait(PATIENCE)
+        return data
+
+    def close(self) -> None:
+        """From here on nothing passes."""
+        self._open.clear()
+
+    def open(self) -> None:
+        """Let everything pass."""
+        self._open.set()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["vanishes", "is killed"])
+def test_whoever_leaves_while_it_is_asked_for(server: DatabaseServer, table: str, folder: Path, killed: bool) -> None:
+    """The one who gets the connection next may be gone before the answer is there, which is another session's."""
+    gate = Gate()
+    with (
+        Forwarder(server.host, server.port, gate) as forwarder,
+        Proxy(behind(forwarder, server), folder, max_connections=1) as proxy,
+        proxy.connect() as session,
+        proxy.connect() as killer,
+        Packets(proxy.host, proxy.port) as other,
+    ):
+        run(session, f"INSERT INTO {table} (id, value) VALUES (41, 1)")
+        run(session, f"INSERT INTO {table} (value) VALUES (2)")
+        gate.close()
+        other.send(b"\x03SELECT @x")
+        assert gate.held.wait(PATIENCE)
+        if killed:
+            run(killer, f"KILL QUERY {other.connection.thread_id()}")
+            assert error_code(other.packet()[1]) == 1317
+        else:
+            near, far = other.socket.getsockname(), other.socket.getpeername()
+            other.close()
+            wait_until_closed(near, far)
+        gate.open()
+        assert one(session, "SELECT LAST_INSERT_ID()") == 42

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,31 @@ def test_too_many_clients(server: DatabaseServer, folder: Path) -> None:
         (again,) = until(lambda: place(proxy), "a place becomes free")
         with again:
             assert one(again, "SELECT 2") == 2
+
+
+@on_mariadb
+def test_those_who_do_not_log_in_give_way(server: DatabaseServer, certificates: Certificates, folder: Path) -> None:
+    """Whoever fills all places with logins that go no further keeps nobody out, and pushes nobody out."""
+    with (
+        Proxy(server, folder, tls=certificates, proxy={"max_client_connections": 5}) as proxy,
+        proxy.connect() as first,
+        ExitStack() as silent,
+    ):
+        logins = [silent.enter_context(Login(proxy.host, proxy.port)) for _ in range(20)]
+        for number, login in enumerate(logins[:16]):
+            assert error_code(login.receive()) == 1040, number
+            assert login.ended()
+        logins[16].start_tls(certificates)
+        logins[17].respond(NATIVE.name, b"", "dialog")
+        logins[18].socket.sendall(b"\x20")
+        sessions = [silent.enter_context(proxy.connect(tls=bool(number % 2))) for number in range(4)]
+        assert logins[16].ended()
+        for login in logins[17:]:
+            assert error_code(login.receive()) == 1040
+        with refused(1040, "exceeded (5)"):
+            proxy.connect()
+        for session in (first, *sessions):
+            assert one(session, "SELECT 1") == 1
 
 
 @on_mariadb

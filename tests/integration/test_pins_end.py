@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.proxy import LogLine, Proxy, backend, look, one, rows, run
+from tests.integration.proxy import LogLine, Proxy, backend, look, one, run
 
 if TYPE_CHECKING:
-    from tests.servers import DatabaseServer
+    pass
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ WAYS = [
         ("SELECT RELEASE_LOCK('end 1'), RELEASE_LOCK('end 1')", "DO RELEASE_LOCK('end_2')"), "a lock is held"),
     Way("all-locks", ("SELECT GET_LOCK('end 1', 0)", "SELECT GET_LOCK('end_2', 0)"),
         ("SELECT RELEASE_ALL_LOCKS()",), "a lock is held"),
+    Way("lock-with-comments", ("SELECT /* x */ GET_LOCK('end 1', 0) AS `t` /*application:shop*/",),
+        ("SELECT RELEASE_LOCK('end 1') /*application:shop*/",), "a lock is held"),
     Way("read-lock", ("FLUSH TABLES WITH READ LOCK",), ("UNLOCK TABLES",), "locked by FLUSH TABLES"),
     Way("read-lock-of-tables", ("FLUSH TABLES {t} WITH READ LOCK",), ("UNLOCK TABLES",), "locked by FLUSH TABLES"),
     Way("value", ("SET @a = REPEAT('x', 20000)",), ("SET @a = NULL",), "cannot be written back"),
@@ -124,16 +125,3 @@ def test_a_reset_ends_a_pin(narrow: Proxy) -> None:
         session._read_ok_packet()  # type: ignore[attr-defined]
         event(narrow, "is no longer pinned to", start)
         assert look(session, "SELECT * FROM end_a") == 1146
-
-
-def test_sets_that_nobody_reports_do_not_pin_by_a_filter(server: DatabaseServer, folder: Path) -> None:
-    filters = {"session_pinning_filters": ["EXCLUDE_VARIABLE_SETS"]}
-    with (
-        Proxy(server, folder, max_connections=1, target_group=filters) as proxy,
-        proxy.connect() as session,
-        proxy.connect() as other,
-    ):
-        run(session, "SET @@net_write_timeout = 99")
-        assert rows(other, "SELECT 1") == [(1,)]
-        run(session, "SET ROLE NONE")  # is no variable
-        event(proxy, "was pinned to", 0)

@@ -45,6 +45,7 @@ class AssignmentMachine(RuleBasedStateMachine):
         self.books: Books = Assignment(4, 2)
         self.idle: dict[Connection, str] = {}
         self.busy: set[Connection] = set()
+        self.taken = 0
         self.opening: Counter[str] = Counter()
         self.waiting: list[Waiter] = []
         self.served: set[Waiter] = set()
@@ -140,6 +141,7 @@ class AssignmentMachine(RuleBasedStateMachine):
             assert connection in fitting
             del self.idle[connection]
             self.busy.add(connection)
+            self.taken += 1
 
     @precondition(lambda self: self.idle or self.busy)
     @rule(data=st.data())
@@ -150,6 +152,7 @@ class AssignmentMachine(RuleBasedStateMachine):
         if taken:
             del self.idle[connection]
             self.busy.add(connection)
+            self.taken += 1
 
     @precondition(lambda self: self.busy)
     @rule(data=st.data(), state=st.sampled_from(STATES))
@@ -226,6 +229,7 @@ class AssignmentMachine(RuleBasedStateMachine):
         books = self.books
         assert books.total == self.total
         assert books.busy == len(self.busy)
+        assert books.taken == self.taken
         assert books.waiting == len(self.waiting)
         assert sorted(books.idle(), key=lambda one: one.number) == sorted(self.idle, key=lambda one: one.number)
         for key in KEYS:

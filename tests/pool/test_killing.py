@@ -61,6 +61,7 @@ def test_where_all_are_busy_it_has_one_of_its_own() -> None:
     assert bench.pool.connections == 2
     own = opening.succeed()
     assert (first, second) == ([], [])
+    assert own in bench.pool.logged_in()
     third = outcome(bench.pool.killer.run(APP, b"KILL QUERY 7"))
     own.dataReceived(OK + packet(TOO_MANY.build(), 1))
     assert (first, second, third) == ([None], [TOO_MANY], [])
@@ -68,7 +69,9 @@ def test_where_all_are_busy_it_has_one_of_its_own() -> None:
     assert third == [None]
     assert not bench.database.openings
     assert said(own).endswith(b"\x01\0\0\0\x01")
+    assert own in bench.pool.logged_in()
     lose(own)
+    assert own not in bench.pool.logged_in()
     assert bench.pool.connections == 2
     outcome(bench.pool.killer.run(APP, b"KILL QUERY 8"))
     assert len(bench.database.openings) == 1

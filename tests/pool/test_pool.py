@@ -16,8 +16,10 @@ from twisted.python.failure import Failure
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
 from rdsproxy.backend.login import LoginError
 from rdsproxy.backend.target import Facts
+from rdsproxy.pool.borrowing import BorrowError
+from rdsproxy.pool.durations import BOUNDS
 from rdsproxy.pool.limits import Limits
-from rdsproxy.pool.pool import BorrowError, Pool
+from rdsproxy.pool.pool import FIRST_RETRY, Pool
 from rdsproxy.protocol.errors import AuthenticationError
 from rdsproxy.protocol.responses import Err
 from rdsproxy.session.state import State, States
@@ -63,8 +65,9 @@ class Opening:
         connection = DatabaseConnection(self.connector.wires, self.key, clock.seconds(), self.on_lost)
         connection.makeConnection(Transport(clock, connection))  # type: ignore[no-untyped-call]
         connection.logged_in()
-        if self.key not in self.pool.states:
+        if self.pool.facts is None or self.key not in self.pool.known.states:
             self.pool.learned(self.key, self.connector.facts, self.connector.states)
+        connection.pool = self.pool
         connection.states = self.connector.states
         connection.state = self.connector.states.fresh
         self.connector.open.append(connection)
@@ -85,6 +88,7 @@ class Database:
         self.wires = Wires(None, clock)
         self.facts = Facts(
             version="10.11.6-MariaDB",
+            capabilities=0,
             collation=45,
             max_connections=max_connections,
             max_allowed_packet=1 << 24,
@@ -143,6 +147,8 @@ class Client:
     def __init__(self) -> None:
         self.connection: DatabaseConnection | None = None
         self.err: Err | None = None
+        self.deadline: float | None = None
+        """When it is refused, once it has been told to wait elsewhere."""
         self.then: Callable[[], object] = lambda: None
 
     @property
@@ -159,6 +165,10 @@ class Client:
         self.err = err
         self.then()
 
+    def wait_again(self, deadline: float) -> None:
+        assert self.waits
+        self.deadline = deadline
+
 
 class Bench:
     """A pool and everything around it."""
@@ -168,12 +178,13 @@ class Bench:
         timeout: float = TIMEOUT,
     ) -> None:
         self.clock = Clock()
-        self.database = Database(self.clock, max_connections)
+        # One of the server's is the monitor's.
+        self.database = Database(self.clock, max_connections + 1)
         self.pool = Pool(Limits(percent, cap, idle, timeout, 100), self.database, self.clock)
 
     def started(self, *keys: PoolKey) -> Bench:
         """Start it, with one connection of each key open."""
-        self.pool.start(keys or (APP,))
+        self.pool.start(lambda: keys or (APP,))
         self.database.openings[0].succeed()
         for key in keys[1:]:
             client = self.wait(key)
@@ -211,8 +222,8 @@ class Bench:
 def test_one_connection_learns_what_the_target_is() -> None:
     bench = Bench()
     known: list[Facts] = []
-    bench.pool.start((APP,))
-    bench.pool.when_known().addCallback(known.append)
+    bench.pool.start(lambda: (APP,))
+    bench.pool.known.when_known().addCallback(known.append)
     assert len(bench.database.openings) == 1
     client = bench.wait()
     assert client.waits
@@ -220,15 +231,15 @@ def test_one_connection_learns_what_the_target_is() -> None:
     bench.database.openings[0].succeed()
     assert known == [bench.database.facts]
     assert client.connection is bench.database.open[0]
-    bench.pool.when_known().addCallback(known.append)
+    bench.pool.known.when_known().addCallback(known.append)
     assert len(known) == 2
 
 
 def test_whoever_stops_waiting_for_the_facts_is_not_told() -> None:
     bench = Bench()
-    bench.pool.start((APP,))
+    bench.pool.start(lambda: (APP,))
     known: list[Facts] = []
-    waiting = bench.pool.when_known().addCallback(known.append)
+    waiting = bench.pool.known.when_known().addCallback(known.append)
     waiting.addErrback(lambda _: None)
     waiting.cancel()
     bench.database.openings[0].succeed()
@@ -253,9 +264,23 @@ def test_a_spike_of_clients_is_no_spike_of_logins() -> None:
     bench = Bench(max_connections=100).started()
     for _ in range(60):
         bench.wait()
-    assert len(bench.database.openings) == 8
-    bench.database.openings[0].succeed()
-    assert len(bench.database.openings) == 8
+    under_way = []
+    for _ in range(8):
+        under_way.append(len(bench.database.openings))
+        bench.database.openings[0].succeed()
+    assert under_way == [3, 4, 5, 6, 7, 8, 8, 8]
+
+
+def test_a_database_that_failed_is_not_run_over_when_it_is_back() -> None:
+    bench = Bench(max_connections=100).started()
+    for _ in range(60):
+        bench.wait()
+    for _ in range(7):
+        bench.database.openings[0].succeed()
+    while bench.database.openings:
+        bench.database.openings[0].fail(ConnectionRefusedError())
+    bench.clock.advance(2 * FIRST_RETRY)
+    assert len(bench.database.openings) == 2
 
 
 # -- lending -----------------------------------------------------------------------------------------------------------
@@ -491,8 +516,8 @@ def test_a_database_that_is_down_is_not_flooded_and_is_found_again() -> None:
 def test_until_the_target_is_known_it_is_asked_again_and_again_by_each_user_in_turn() -> None:
     bench = Bench()
     known: list[Facts] = []
-    bench.pool.start((APP, OTHER))
-    bench.pool.when_known().addCallback(known.append)
+    bench.pool.start(lambda: (APP, OTHER))
+    bench.pool.known.when_known().addCallback(known.append)
     keys = []
     for _ in range(4):
         keys.append(bench.database.openings[0].key)
@@ -567,6 +592,84 @@ def test_connections_in_use_stay() -> None:
     assert not any(bench.connection(client).lost for client in holders)
 
 
+# -- what is counted ---------------------------------------------------------------------------------------------------
+
+
+def requests(pool: Pool) -> int:
+    """How often a connection was wanted, whatever came or may yet come of it."""
+    counts = pool.counts
+    return pool.lent_at_once + sum(counts.waits.counts) + counts.borrows_aborted + pool.waiting
+
+
+def test_each_borrow_is_counted_once() -> None:
+    bench = Bench(cap=1).started()
+    pool = bench.pool
+    assert requests(pool) == 0
+    connection = pool.take(APP, bench.database.states.fresh)
+    assert connection is not None
+    assert (pool.borrowed, pool.lent_at_once, requests(pool)) == (1, 1, 1)
+    first, second = bench.wait(), bench.wait()
+    assert (pool.waiting, requests(pool)) == (2, 3)
+    bench.clock.advance(0.3)
+    pool.give_back(connection)
+    bench.clock.advance(1)
+    pool.give_back(bench.connection(first))
+    pool.give_back(bench.connection(second))
+    assert bench.wait().connection is connection  # at once, though not by `take`
+    assert (pool.borrowed, pool.waiting, pool.lent_at_once, requests(pool)) == (1, 0, 1, 4)
+    assert pool.counts.borrows_aborted == 0
+    assert dict(zip((*BOUNDS, None), pool.counts.waits.counts, strict=True)) == {
+        **dict.fromkeys((*BOUNDS, None), 0), 0.001: 1, 0.5: 1, 2.5: 1,
+    }
+    assert pool.counts.waits.total == pytest.approx(0.3 + 1.3)
+
+
+def test_each_way_to_get_no_connection_is_counted() -> None:
+    bench = Bench(cap=1).started()
+    pool = bench.pool
+    connection = pool.take(APP, bench.database.states.fresh)
+    assert connection is not None
+    bench.wait()
+    bench.clock.advance(TIMEOUT)
+    assert (pool.counts.borrows_aborted, pool.counts.borrows_timed_out) == (1, 1)
+    leaver = bench.wait()
+    pool.forget(leaver)
+    pool.forget(leaver)
+    assert (pool.counts.borrows_aborted, pool.counts.borrows_timed_out) == (2, 1)
+    pool.borrow(APP, None).addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+    assert (pool.counts.borrows_aborted, pool.counts.borrows_timed_out) == (3, 1)
+    pool.give_back(connection)
+    denied = bench.wait(OTHER)
+    lose(connection)
+    bench.database.openings[0].fail(DENIED)
+    assert denied.err is not None
+    assert (pool.counts.borrows_aborted, pool.counts.borrows_timed_out, pool.waiting) == (4, 1, 0)
+    assert requests(pool) == 5
+    assert sum(pool.counts.waits.counts) == 0
+
+
+def test_who_does_not_wait_is_counted_too() -> None:
+    bench = Bench(cap=1, timeout=0).started()
+    assert bench.wait().connection is not None
+    assert bench.wait().err is not None
+    pool = bench.pool
+    assert (requests(pool), pool.counts.borrows_aborted, pool.counts.borrows_timed_out) == (2, 1, 1)
+
+
+def test_a_connection_counts_until_the_database_has_closed_it() -> None:
+    bench = Bench(cap=1)
+    assert bench.pool.limit is None
+    bench.started(APP)
+    assert bench.pool.limit == 1
+    (connection,) = bench.pool.logged_in()
+    bench.wait(OTHER)
+    assert list(bench.pool.logged_in()) == [connection]  # it has to go first
+    lose(connection)
+    assert list(bench.pool.logged_in()) == []
+    bench.open_all()
+    assert [other.key for other in bench.pool.logged_in()] == [OTHER]
+
+
 # -- the end -----------------------------------------------------------------------------------------------------------
 
 
@@ -590,11 +693,12 @@ def test_stopping_leaves_nothing_behind() -> None:
 
 def test_stopping_while_the_database_is_down() -> None:
     bench = Bench()
-    bench.pool.start((APP,))
+    bench.pool.start(lambda: (APP,))
     failures: list[Failure] = []
-    bench.pool.when_known().addErrback(failures.append)
+    bench.pool.known.when_known().addErrback(failures.append)
     bench.database.openings[0].fail(ConnectionRefusedError())
     bench.pool.stop()
+    bench.pool.known.stop()
     assert len(failures) == 1
     assert bench.clock.getDelayedCalls() == []
 

@@ -98,6 +98,8 @@ class Expected:
     pieces: list[bytes] = field(default_factory=lambda: [b""])
     """For the client, cut where the server waits for a file."""
     failed: bool = False
+    row_count: int = -1
+    """Rows affected, or -2 less the rows of the last result set."""
     status: int = AUTOCOMMIT
     warnings: int = 0
     insert_id: int = 0
@@ -231,8 +233,11 @@ def expected(parts: Parts, form: Form, status: int = AUTOCOMMIT) -> Expected:
         more = has_more(parts, index)
         before = result.status & LASTING
         ok = part if isinstance(part, OkPart) else None
+        if ok is not None:
+            result.row_count = ok.affected
         if isinstance(part, ResultSet) and isinstance(part.end, OkPart):
             ok = part.end
+            result.row_count = -2 - len(part.rows)
         if ok is not None:
             result.status = ok.status | (MORE_RESULTS if more else 0) | (STATE_CHANGED if ok.changes else 0)
             result.warnings = ok.warnings
@@ -263,6 +268,7 @@ def expected(parts: Parts, form: Form, status: int = AUTOCOMMIT) -> Expected:
                 refused = True
             case Prepared():
                 out.put(prepared_head(part))
+                result.warnings = part.warnings
                 for group in (part.parameters, part.columns):
                     for definition in group:
                         out.put(definition)

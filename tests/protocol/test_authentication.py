@@ -605,3 +605,50 @@ class TestServer:
     def test_plugins_that_clients_are_not_offered(self, plugin: str) -> None:
         with pytest.raises(ValueError, match="clients cannot log in by"):
             Verifier(PASSWORD, plugin)
+
+
+class TestChanges:
+    """A password that has changed, or is found to have."""
+
+    @pytest.mark.parametrize(("plugin", "default", "secure", "has_key"), COMBINATIONS)
+    def test_the_password_before_is_as_good(self, plugin: str, default: str, secure: bool, has_key: bool) -> None:
+        verifier = Verifier("new", plugin, previous=PASSWORD)
+        for word, verdict in (("new", True), (PASSWORD, True), ("newer", False), ("", False)):
+            client = ClientAuthentication(word, secure, KEYS.public_pem if has_key else None)
+            seen = converse(
+                client, default, lambda name, data: server(verifier, data, name, secure=secure, offered=default)
+            )
+            assert seen[-1] == str(verdict), word
+
+    def test_an_empty_password_before_proves_nothing(self) -> None:
+        verifier = Verifier("new", CACHING_SHA2, previous="")
+        assert not verifier.is_empty
+        assert not verifier.accepts_password(b"")
+
+    @pytest.mark.parametrize(("plugin", "default", "secure", "has_key"), COMBINATIONS)
+    @pytest.mark.parametrize("known", [True, False])
+    def test_a_denied_client_is_judged_again_by_what_it_has_shown(
+        self, plugin: str, default: str, secure: bool, has_key: bool, known: bool
+    ) -> None:
+        for word, verdict in ((PASSWORD, True), ("wrong", False), ("", False)):
+            logins: list[ServerAuthentication] = []
+
+            def make(name: str, data: bytes, logins: list[ServerAuthentication] = logins) -> ServerAuthentication:
+                verifier = Verifier("old", plugin) if known else None
+                logins.append(server(verifier, data, name, secure=secure, default=plugin, offered=default))
+                return logins[-1]
+
+            client = ClientAuthentication(word, secure, KEYS.public_pem if has_key else None)
+            assert converse(client, default, make)[-1] == "False"
+            (login,) = logins
+            login.reconsider(Verifier(PASSWORD, plugin))
+            assert login.verdict is verdict, word
+            login.reconsider(None)
+            assert login.verdict is False
+
+    def test_what_was_shown_to_one_plugin_proves_nothing_to_another(self) -> None:
+        login = server(None, b"\x55" * 32, secure=True)
+        login.start()
+        login.receive(PASSWORD.encode() + b"\0")
+        login.reconsider(Verifier(PASSWORD, NATIVE))
+        assert login.verdict is False

@@ -43,6 +43,8 @@ NO_NUL = st.binary(max_size=40).filter(lambda value: b"\0" not in value)
 NAME = st.text(st.characters(min_codepoint=1, max_codepoint=255), max_size=30)
 ATTRIBUTES = st.dictionaries(st.binary(max_size=20), st.binary(max_size=300), max_size=4)
 UINT32 = st.integers(0, 2**32 - 1)
+# The upper half is told only where MariaDB is meant.
+CAPABILITIES = UINT32 | st.integers(0, 2**64 - 1).map(lambda flags: flags & ~cap.CLIENT_LONG_PASSWORD)
 BASE = cap.CLIENT_PROTOCOL_41 | cap.CLIENT_SECURE_CONNECTION
 PARSERS: list[Callable[[bytes], object]] = [
     Greeting.parse,
@@ -76,6 +78,10 @@ class TestGreeting:
         assert greeting.status == cap.SERVER_STATUS_AUTOCOMMIT
         assert not greeting.capabilities & cap.CLIENT_LONG_PASSWORD
         assert greeting.capabilities & cap.CLIENT_DEPRECATE_EOF
+        # Progress reports, bulks, more in column definitions, definitions left out.
+        assert greeting.capabilities >> 32 == 0b11101
+        assert greeting.capabilities & cap.MARIADB_CLIENT_STMT_BULK_OPERATIONS
+        assert greeting.build() == MARIADB_GREETING
 
     def test_mysql(self) -> None:
         greeting = Greeting.parse(MYSQL_GREETING)
@@ -88,7 +94,7 @@ class TestGreeting:
         NAME,
         UINT32,
         st.binary(min_size=20, max_size=20),
-        UINT32,
+        CAPABILITIES,
         st.integers(0, 255),
         st.integers(0, 65535),
         NAME,
@@ -162,8 +168,31 @@ class TestGreeting:
             Greeting.parse(payload)
 
 
+    def test_mariadb_s_capabilities_are_for_those_who_look_for_them(self) -> None:
+        """Whoever has CLIENT_LONG_PASSWORD may have anything in these bytes."""
+        capabilities = BASE | cap.CLIENT_LONG_PASSWORD | cap.CLIENT_SSL | 0xFF << 32
+        greeting = Greeting("8", 1, b"n" * 20, capabilities, 45, 2)
+        assert Greeting.parse(greeting.build()).capabilities == capabilities & 0xFFFFFFFF
+        for packet in (HandshakeResponse(capabilities, 0, 45, b"", b""), SSLRequest(capabilities, 0, 45)):
+            payload = packet.build()
+            assert payload[28:32] == bytes(4)
+            for own in (bytes(4), b"\1\2\3\4"):
+                assert type(packet).parse(payload[:28] + own + payload[32:]).capabilities >> 32 == 0
+
+    @pytest.mark.parametrize(
+        ("server", "fitted"),
+        [
+            (cap.CLIENT_LONG_PASSWORD | 0xFF << 32, cap.CLIENT_LONG_PASSWORD | cap.CLIENT_SSL),
+            (0xFF << 32, cap.MARIADB_CLIENT_STMT_BULK_OPERATIONS | cap.CLIENT_SSL),
+            (0, cap.CLIENT_SSL),
+        ],
+    )
+    def test_what_fits_a_server(self, server: int, fitted: int) -> None:
+        assert cap.fitted(cap.CLIENT_LONG_PASSWORD | cap.CLIENT_SSL, server) == fitted
+
+
 class TestSSLRequest:
-    @given(UINT32, UINT32, st.integers(0, 255))
+    @given(CAPABILITIES, UINT32, st.integers(0, 255))
     def test_round_trip(self, capabilities: int, max_packet_size: int, charset: int) -> None:
         capabilities |= BASE | cap.CLIENT_SSL
         request = SSLRequest(capabilities, max_packet_size, charset)
@@ -205,7 +234,7 @@ class TestHandshakeResponse:
         assert response.build() == MARIADB_RESPONSE
 
     @given(
-        capabilities=UINT32,
+        capabilities=CAPABILITIES,
         max_packet_size=UINT32,
         charset=st.integers(0, 255),
         user=NO_NUL,

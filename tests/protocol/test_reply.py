@@ -144,6 +144,8 @@ def check(
     assert (reply.failed, reply.status) == (wanted.failed, wanted.status)
     assert reply.changes == (wanted.changes or None)
     assert reply.insert_id == wanted.insert_id
+    if not reply.failed:
+        assert (reply.row_count, reply.warnings) == (wanted.row_count, wanted.warnings)
     assert bytes(reply.rest) == rest or cuts
     return reply
 
@@ -229,6 +231,16 @@ def test_flags_of_an_earlier_statement_are_not_told_as_those_of_this_one(form: F
     check([ResultSet(end=CURSOR)], form, [], reply=reply)
     check([ResultSet(rows=(b"\x00\x00",), end=END)], form, [], reply=reply)
     check([Prepared(columns=(b"\x03def",))], form, [], reply=reply)
+
+
+@forms
+def test_counts_of_an_earlier_statement_are_not_told_as_those_of_this_one(form: Form) -> None:
+    reply = Reply()
+    for part in (Prepared(), Text(), OkPart(), ErrPart()):
+        check([OkPart(affected=7, warnings=2)], form, [], reply=reply)
+        assert reply.row_count == 7
+        check([part], form, [], reply=reply)
+        assert reply.warnings == 0
 
 
 @forms

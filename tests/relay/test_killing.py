@@ -32,7 +32,7 @@ class Pool:
 
     def __init__(self, connection: DatabaseConnection) -> None:
         self.connection = connection
-        self.facts = SimpleNamespace(is_mariadb=True)
+        self.known = SimpleNamespace(facts=SimpleNamespace(is_mariadb=True))
         self.killer = self
         self.heard: list[object] = []
         self.kills: list[Deferred[Err | None]] = []
@@ -76,6 +76,7 @@ class Scene:
         self.opened = Opened()
         self.opened.connection.thread_id = 77
         self.pool = Pool(self.opened.connection)
+        self.opened.connection.pool = self.pool  # type: ignore[assignment]
         self.relays: dict[int, Relay] = {}
         self.killer, self.killed = self._enter(KILLER)
         self.victim, self.heard = self._enter(VICTIM)

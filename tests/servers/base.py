@@ -62,7 +62,9 @@ class DatabaseServer(Server):
     def __init__(
         self,
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
+        inside: Sequence[str] = (),
         max_connections: int = 1000,
         options: Mapping[str, str | None] | None = None,
         tls_names: Sequence[str] = LOCAL_NAMES,
@@ -70,8 +72,9 @@ class DatabaseServer(Server):
     ) -> None:
         """Describe a server; nothing runs before ``start``.
 
-        ``options`` are more options of the server (None: one without a value). Its certificate is
-        for ``tls_names`` and ends in ``tls_days`` days.
+        It listens at ``host`` alone, an address of this machine or of the namespace that the command
+        ``inside`` enters. ``options`` are more options of the server (None: one without a value). Its
+        certificate is for ``tls_names`` and ends in ``tls_days`` days.
         """
         # Short: a unix socket's path has at most 107 bytes.
         self._folder = tempfile.TemporaryDirectory(prefix=f"rdsproxy-{self.kind}-", ignore_cleanup_errors=True)
@@ -89,6 +92,8 @@ class DatabaseServer(Server):
             **(options or {}),
         }
         super().__init__(directory, port=port, options=arguments(settings), on_orphaned="KILL")
+        self.host = host
+        self.inside = inside
 
     @abstractmethod
     def own_options(self) -> dict[str, str | None]:

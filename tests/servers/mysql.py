@@ -54,8 +54,8 @@ class MySQL(DatabaseServer):
         return f"CREATE USER '{user.name}'@'%' IDENTIFIED WITH {plugin} BY '{user.password}'"
 
     def setup_statements(self) -> list[str]:
-        """Nothing more is needed."""
-        return []
+        """Let statements read their query attributes."""
+        return ["INSTALL COMPONENT 'file://component_query_attributes'"]
 
     def program_version(self) -> str:
         """Return the name of the unpacked version's folder."""

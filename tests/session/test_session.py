@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol.datatypes import lenenc_bytes
+from rdsproxy.protocol.reply import FIRST, PREPARED
 from rdsproxy.protocol.results import Result
+from rdsproxy.relay.repeating import warnings_survive
 from rdsproxy.session.leaving import QUIET, SHOW_WARNINGS, TAKE_INSERT_ID, Left
 from rdsproxy.session.pinning import PinReason, explain
 from rdsproxy.session.questions import ASK_INSERT_ID, PROBE, questions_of
+from rdsproxy.session.retelling import GoneError, reading_of, retold
 from rdsproxy.session.session import Session
 from rdsproxy.session.state import States
-from rdsproxy.session.statements import Lexers, Trait
+from rdsproxy.session.statements import UNCOUNTED, Lexers, Trait
+from rdsproxy.session.transactions import begun_again, give_up
 
 IDLE = cap.SERVER_STATUS_AUTOCOMMIT
 IN_TRANSACTION = IDLE | cap.SERVER_STATUS_IN_TRANS
@@ -153,24 +159,72 @@ def test_locked_tables_hold_until_they_are_unlocked() -> None:
     assert not session.pins
 
 
-def test_characteristics_of_the_next_transaction_hold_until_it() -> None:
+def test_what_is_set_for_the_next_transaction_is_a_part_of_the_state_until_it() -> None:
     session = make_session()
-    session.learn(IDLE, [characteristics(b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;")], Trait.NONE)
-    assert session.pins == PinReason.NEXT_TRANSACTION
-    session.learn(IN_TRANSACTION, [characteristics(b"SET TRANSACTION ...; START TRANSACTION;")], Trait.NONE)
-    assert not session.pins
+    text = b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;"
+    session.learn(IDLE, [characteristics(text)], Trait.NONE)
+    assert (session.state.transaction, session.holds) == (text, False)
+    assert session.state.settings is session.states.fresh
+    session.learn(IN_TRANSACTION, [characteristics(text + b" START TRANSACTION;")], Trait.NONE)
+    assert session.state is session.states.fresh
     session.learn(IDLE, [characteristics(b"")], Trait.NONE)
     assert not session.holds
 
 
-def test_counted_rows_hold_for_one_statement() -> None:
+def test_characteristics_that_are_not_understood_hold() -> None:
     session = make_session()
-    session.foresee(Trait.COUNTS_ROWS, None)
-    session.sent(Trait.COUNTS_ROWS)
-    assert session.holds
-    session.foresee(Trait.NONE, None)
-    session.sent(Trait.NONE)
+    session.learn(IDLE, [characteristics(b"SET TRANSACTION TO THE MOON;")], Trait.NONE)
+    assert (session.pins, session.state.transaction) == (PinReason.NEXT_TRANSACTION, b"")
+    session.learn(IDLE, [characteristics(b"")], Trait.NONE)
     assert not session.holds
+
+
+def test_an_unused_transaction_can_be_given_up() -> None:
+    session = make_session()
+    begin = [transaction(b"T_______") + characteristics(b"START TRANSACTION;")]
+    session.learn(IN_TRANSACTION, begin, Trait.NONE)
+    assert not give_up(session), "there may have been a statement behind it"
+    session.learn(IN_TRANSACTION, begin, Trait.NONE, alone=True)
+    assert session.unused_transaction == b"START TRANSACTION;"
+    session.pins |= PinReason.CURSOR
+    assert not give_up(session)
+    session.pins &= ~PinReason.CURSOR
+    assert give_up(session)
+    assert session.unused_transaction == session.state.transaction == b"START TRANSACTION;"
+    assert session.status == IN_TRANSACTION
+    begun_again(session)
+    assert session.state is session.states.fresh
+    assert session.unused_transaction == b"START TRANSACTION;", "as long as no statement is sent"
+    session.sent(Trait.NONE)
+    assert not session.unused_transaction
+
+
+def test_an_unused_transaction_survives_a_lost_connection() -> None:
+    session = make_session()
+    begin = [transaction(b"T_______") + characteristics(b"START TRANSACTION;")]
+    session.learn(IN_TRANSACTION, begin, Trait.NONE, alone=True)
+    session.lost(unsent=True)
+    assert (session.status, session.state.transaction) == (IN_TRANSACTION, b"START TRANSACTION;")
+    session.lost(unsent=True)
+    assert session.state.transaction == b"START TRANSACTION;", "lost once more while it is begun again"
+    begun_again(session)
+    session.pins |= PinReason.TEMPORARY_TABLE
+    session.lost(unsent=True)
+    assert (session.status, session.state.transaction) == (IDLE, b""), "it goes with what is lost"
+    session.learn(IN_TRANSACTION, begin, Trait.NONE, alone=True)
+    session.lost()
+    assert (session.status, session.state.transaction) == (IDLE, b""), "a statement may have used it"
+
+
+def test_one_statement_more_uses_a_transaction() -> None:
+    session = make_session()
+    begin = [transaction(b"T_______") + characteristics(b"START TRANSACTION;")]
+    session.learn(IN_TRANSACTION, begin, Trait.NONE, alone=True)
+    session.sent(Trait.NONE)
+    assert not session.unused_transaction
+    session.learn(IN_TRANSACTION, [transaction(b"T_R___S_")], Trait.NONE, alone=True)
+    session.learn(IN_TRANSACTION, [characteristics(b"START TRANSACTION;")], Trait.NONE, alone=True)
+    assert not session.unused_transaction, "begun again by the same connection, but the tracker says that it is used"
 
 
 def test_a_failed_statement_is_probed() -> None:
@@ -208,7 +262,7 @@ def test_a_zero_that_was_never_the_sessions_own_is_not_taken() -> None:
 
 def test_what_an_abandoned_session_left_is_forgotten() -> None:
     session = make_session()
-    session.insert_id_moved = session.remarks = True
+    session.insert_id_moved = session.diagnostics.remarks = True
     left = Left(session, None)
     assert [packet for packet, _ in left.questions()] == [SHOW_WARNINGS, TAKE_INSERT_ID, QUIET]
     left.outdated()
@@ -245,3 +299,33 @@ def test_a_reset_leaves_nothing() -> None:
     session.reset()
     assert (session.state, session.pins, session.insert_id) == (session.states.fresh, PinReason.NONE, 0)
     assert not session.holds
+
+
+def test_a_command_that_is_sent_again_finds_what_is_known() -> None:
+    session = make_session()
+    diagnostics = session.diagnostics
+    diagnostics.row_count, diagnostics.found_rows, diagnostics.found_rows_here = 3, 7, True
+    survive = diagnostics.surviving()
+    session.lost()
+    assert (diagnostics.row_count, diagnostics.found_rows) == (-1, 0)
+    survive()
+    assert (diagnostics.row_count, diagnostics.found_rows, diagnostics.found_rows_here) == (3, 7, False)
+
+
+def test_warnings_that_are_lost_and_could_still_be_read() -> None:
+    session = make_session()
+    select = (b"\x09\0\0\0\x03SELECT 1", FIRST, None, True)
+    prepare = (b"\x09\0\0\0\x16SELECT 1", PREPARED, None, True)
+    assert warnings_survive(session, prepare, Trait.NONE)
+    session.diagnostics.remarks = True
+    assert warnings_survive(session, select, UNCOUNTED)
+    assert not warnings_survive(session, select, Trait.DIAGNOSTICS)
+    assert not warnings_survive(session, prepare, Trait.NONE)
+
+
+def test_row_count_of_a_bulk_is_not_known() -> None:
+    session = make_session()
+    session.counted_by_row()
+    reading = reading_of(b"SELECT ROW_COUNT()", session.state)
+    with pytest.raises(GoneError):
+        retold(reading, session.diagnostics, session.state, quoted=True)

@@ -48,7 +48,8 @@ class Watched:
         traits = session.state.lexer.traits(sql.encode())
         session.foresee(traits, sql.encode())
         session.sent(traits)
-        self._learn(self.packets.query(sql)[-1], traits)
+        payloads = self.packets.query(sql)
+        self._learn(payloads[-1], traits, alone=len(payloads) == 1)
         return session
 
     def probe(self) -> Session:
@@ -63,12 +64,12 @@ class Watched:
         assert not session.unprobed
         return session
 
-    def _learn(self, last: bytes, traits: Trait) -> None:
+    def _learn(self, last: bytes, traits: Trait, alone: bool) -> None:
         if last[0] == 0xFF:
             parse_err(last)
             return
         ok = parse_ok(last)
-        self.session.learn(ok.status, [ok.changes] if ok.changes else None, traits)
+        self.session.learn(ok.status, [ok.changes] if ok.changes else None, traits, alone)
 
 
 @pytest.fixture
@@ -127,13 +128,12 @@ def test_use_is_learned(watched: Watched) -> None:
         ("CREATE TEMPORARY TABLE w (a INT)", PinReason.TEMPORARY_TABLE),
         ("CREATE TEMPORARY TABLE w SELECT 1 AS a", PinReason.TEMPORARY_TABLE),
         ("PREPARE p FROM 'SELECT 1'", PinReason.PREPARED_TEXT),
-        ("CALL harmful()", PinReason.ROUTINE),
+        ("CALL app.harmful()", PinReason.ROUTINE),
         ("SELECT GET_LOCK('watched', 0)", PinReason.USER_LOCK),
         ("SELECT 1, GET_LOCK('watched', 0)", PinReason.LOCK),
         ("SET timestamp=1234567890", PinReason.VOLATILE_VARIABLE),
         ("SET timestamp=DEFAULT", PinReason.VOLATILE_VARIABLE),  # reported with the value of before
         ("SET session_track_schema=0", PinReason.TRACKERS_OFF),
-        ("SET ROLE NONE", PinReason.ROLE),
     ],
 )
 def test_what_pins(watched: Watched, sql: str, pins: PinReason) -> None:
@@ -165,12 +165,47 @@ def test_a_transaction_without_autocommit_begins_with_the_first_table(watched: W
 
 def test_characteristics_of_the_next_transaction(watched: Watched) -> None:
     session = watched.run("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
-    assert session.pins == PinReason.NEXT_TRANSACTION
+    assert session.state.transaction == b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;"
+    assert (session.pins, session.holds) == (NONE, False)
+    session = watched.run("SET TRANSACTION READ ONLY")
+    assert session.state.transaction == (
+        b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET TRANSACTION READ ONLY;"
+    )
     session = watched.run("BEGIN")
-    assert session.pins == NONE
+    assert session.state.transaction == b""
+    assert session.unused_transaction == b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; START TRANSACTION READ ONLY;"
     assert session.holds
     session = watched.run("COMMIT")
-    assert (session.pins, session.holds) == (NONE, False)
+    assert (session.pins, session.holds, session.unused_transaction) == (NONE, False, b"")
+    watched.run("SET TRANSACTION READ ONLY")
+    session = watched.run("SELECT a FROM watched")
+    assert session.state.transaction == b""
+
+
+BEGINS = [
+    ("BEGIN", b"START TRANSACTION;"),
+    ("START TRANSACTION READ ONLY", b"START TRANSACTION READ ONLY;"),
+    ("START TRANSACTION READ WRITE", b"START TRANSACTION READ WRITE;"),
+    ("START TRANSACTION WITH CONSISTENT SNAPSHOT", b""),
+    ("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", b""),
+    ("XA START 'watched'", b""),
+]
+
+
+@pytest.mark.parametrize(("sql", "again"), BEGINS)
+def test_an_unused_transaction(watched: Watched, sql: str, again: bytes) -> None:
+    session = watched.run(sql)
+    assert session.holds
+    assert session.unused_transaction == again
+    assert not watched.run("SELECT a FROM watched").unused_transaction
+
+
+@pytest.mark.parametrize("sql", ["DO 1", "SAVEPOINT a", "SELECT 1", "SET @x = 1", "SELECT nothing"])
+def test_a_transaction_in_which_something_was_done(watched: Watched, sql: str) -> None:
+    watched.run("BEGIN")
+    assert not watched.run(sql).unused_transaction
+    session = watched.run("COMMIT AND CHAIN")
+    assert bool(session.unused_transaction) == (sql != "SET @x = 1" or bool(session.pins))
 
 
 def test_locked_tables(watched: Watched) -> None:
@@ -227,7 +262,7 @@ def test_a_statement_that_just_failed_pins_nothing(watched: Watched, sql: str) -
 def test_the_probe_leaves_the_next_transaction_alone(watched: Watched) -> None:
     watched.run("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
     watched.run("SELECT nothing")
-    assert watched.probe().pins == PinReason.NEXT_TRANSACTION
+    assert watched.probe().state.transaction == b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;"
     watched.run("LOCK TABLES watched READ")
     watched.run("SELECT nothing")
     assert watched.probe().pins & PinReason.LOCKED_TABLES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from rdsproxy.protocol.authentication.plugins import NATIVE, fresh_nonce
@@ -36,6 +37,7 @@ class ServerAuthentication:
         "_known",
         "_nonce",
         "_plugin",
+        "_proof",
         "_response",
         "_secure",
         "_state",
@@ -63,6 +65,7 @@ class ServerAuthentication:
         self._secure = secure
         self._keys = keys
         self._state = _NEW
+        self._proof: Callable[[Verifier], bool] | None = None
         self.verdict: bool | None = None
         """None until it is known whether the client may come in."""
         self.used_password = _is_password(response)
@@ -93,14 +96,25 @@ class ServerAuthentication:
         if state == _SWITCHED:
             return self._check_response(payload)
         if self._secure:
-            matches = self._expected.accepts_password(payload[:-1])
-            return self._decide(matches and payload.endswith(b"\0"))
+            return self._check_password(payload[:-1] if payload.endswith(b"\0") else None)
         if state == _FULL_ASKED and payload == _KEY_REQUEST:
             self._state = _KEY_GIVEN
             return [AuthMoreData(self._keys.public_pem).build()]
-        password = self._keys.decrypt(payload, self._nonce)
+        return self._check_password(self._keys.decrypt(payload, self._nonce))
+
+    def reconsider(self, verifier: Verifier | None) -> None:
+        """Judge a client that was denied by what is known of its user now. A different plugin leaves it denied."""
+        same = verifier is not None and verifier.plugin == self._expected.plugin
+        self._known = same
+        expected = verifier if verifier is not None and same else self._expected
+        matches = self._proof is not None and self._proof(expected)
+        self._decide(matches)
+
+    def _check_password(self, password: bytes | None) -> list[bytes]:
         # Hashed in any case, so that the time taken does not tell a wrong password from a wrong padding.
         matches = self._expected.accepts_password(password or b"")
+        if password is not None:
+            self._proof = lambda verifier: verifier.accepts_password(password)
         return self._decide(matches and password is not None)
 
     def _check_response(self, response: bytes) -> list[bytes]:
@@ -109,6 +123,7 @@ class ServerAuthentication:
             return self._decide(self._expected.is_empty)
         matches = self._expected.accepts_response(self._nonce, response)
         if self._expected.plugin == NATIVE:
+            self._proof = lambda verifier: verifier.accepts_response(self._nonce, response)
             return self._decide(matches)
         if matches and self._known:
             self._decide(True)

@@ -15,21 +15,24 @@ from rdsproxy.protocol.authentication.scrambles import (
 
 
 class Verifier:
-    """One user's plugin and the hashes of the password. Built once for each credential, not for each login.
+    """One user's plugin and the hashes of the password, and of one before that is `previous`.
+
+    Built once for each credential, not for each login.
 
     Raises ValueError for a plugin that clients are not offered, and for text that is not Unicode.
     """
 
     __slots__ = ("_native", "_sha2", "is_empty", "plugin")
 
-    def __init__(self, password: str, plugin: str) -> None:
+    def __init__(self, password: str, plugin: str, previous: str | None = None) -> None:
         if plugin not in (NATIVE, CACHING_SHA2):
             raise ValueError(f"clients cannot log in by {plugin!r}, only by {NATIVE} or {CACHING_SHA2}")
-        secret = password_bytes(password)
         self.plugin = plugin
-        self.is_empty = not secret
-        self._native = native_stored(secret)
-        self._sha2 = caching_sha2_stored(secret)
+        self.is_empty = not password
+        # Always two, so that a check takes as long whether or not there is another: this random one proves nothing.
+        first, second = password_bytes(password), password_bytes(previous or secrets.token_hex(32))
+        self._native = native_stored(first), native_stored(second)
+        self._sha2 = caching_sha2_stored(first), caching_sha2_stored(second)
 
     @classmethod
     def decoy(cls, plugin: str) -> Verifier:
@@ -37,14 +40,17 @@ class Verifier:
         return cls(secrets.token_hex(32), plugin)
 
     def accepts_response(self, nonce: bytes, response: bytes) -> bool:
-        """Tell whether the plugin's response to the nonce proves the password."""
-        if self.plugin == NATIVE:
-            return native_matches(self._native, nonce, response)
-        return caching_sha2_matches(self._sha2, nonce, response)
+        """Tell whether the plugin's response to the nonce proves a password."""
+        matches = native_matches if self.plugin == NATIVE else caching_sha2_matches
+        first, second = self._native if self.plugin == NATIVE else self._sha2
+        # Not `or`, which would tell by its time which of them it was.
+        return matches(first, nonce, response) | matches(second, nonce, response)
 
     def accepts_password(self, password: bytes) -> bool:
-        """Tell whether this is the password. Takes as long however much of it is right."""
-        return compare_digest(caching_sha2_stored(password), self._sha2)
+        """Tell whether this is a password. Takes as long however much of it is right."""
+        hashed = caching_sha2_stored(password)
+        first, second = self._sha2
+        return compare_digest(hashed, first) | compare_digest(hashed, second)
 
 
 def password_bytes(password: str) -> bytes:

@@ -35,6 +35,7 @@ public final class Client {
         settings.setProperty("user", System.getenv("DB_USER"));
         settings.setProperty("password", System.getenv("DB_PASSWORD"));
         settings.setProperty("useServerPrepStmts", "true");
+        settings.setProperty("useBulkStmts", "true");
         settings.setProperty("allowPublicKeyRetrieval", "true");
         if (!System.getenv("DB_CA").isEmpty()) {
             settings.setProperty("useSsl", "true");
@@ -82,6 +83,17 @@ public final class Client {
             }
             show("batch", statement.executeBatch().length);
             pause();
+        }
+        // Without keys and NULLs it goes in bulk, before MariaDB.
+        try (PreparedStatement statement = connection.prepareStatement(insert, Statement.NO_GENERATED_KEYS)) {
+            for (int turn = 0; turn < 2; turn++) {
+                for (Object[] row : Arrays.copyOf(ROWS, 2)) {
+                    fill(statement, row);
+                    statement.addBatch();
+                }
+                show("bulk", statement.executeBatch().length, rows("SELECT LAST_INSERT_ID()"));
+                pause();
+            }
         }
         try (PreparedStatement statement = connection.prepareStatement("SELECT * FROM " + TABLE + " WHERE id = ?")) {
             for (Object id : new Object[] {4, 5, 6, 7, "10", 100}) {

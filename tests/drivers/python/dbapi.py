@@ -1,4 +1,4 @@
-"""PyMySQL, mysqlclient or mysql-connector-python, with what they have in common: PEP 249."""
+"""PyMySQL, mysqlclient, mysql-connector-python or MariaDB's mariadb, with what they have in common: PEP 249."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from tests.drivers.python.steps import CA, COLUMNS, HOST, PASSWORD, PORT, ROWS, 
 
 DRIVER = sys.argv[1]
 settings: dict[str, Any] = {"host": HOST, "port": PORT, "user": USER, "password": PASSWORD, "charset": "utf8mb4"}
+HAS_PREPARED = DRIVER.startswith("connector") or DRIVER == "mariadb"
 if DRIVER.startswith("connector"):
     module = "mysql.connector"
     settings |= {"database": SCHEMA, "use_pure": DRIVER == "connector-pure"}
     settings |= {"ssl_ca": CA, "ssl_verify_cert": True} if CA else {"ssl_disabled": True}
+elif DRIVER == "mariadb":
+    module = "mariadb"
+    del settings["charset"]  # always utf8mb4
+    settings |= {"database": SCHEMA, "ssl_ca": CA, "ssl_verify_cert": True} if CA else {"database": SCHEMA}
 elif DRIVER == "mysqlclient":
     module = "MySQLdb"
     settings |= {"database": SCHEMA, "ssl": {"ca": CA}} if CA else {"database": SCHEMA, "ssl_mode": "DISABLED"}
@@ -26,7 +31,7 @@ else:
     settings |= {"database": SCHEMA, "ssl": {"ca": CA}} if CA else {"database": SCHEMA, "ssl_disabled": True}
 driver = importlib.import_module(module)
 connection: Any = driver.connect(**settings)
-PREPARED = [False, True] if DRIVER.startswith("connector") else [False]
+PREPARED = [False, True] if HAS_PREPARED else [False]
 
 
 def run(sql: str, values: tuple[Any, ...] = (), **kind: bool) -> Any:
@@ -46,7 +51,7 @@ def end() -> None:
 
 
 show("session", run("SELECT DATABASE(), @@character_set_client, @@collation_connection, @@autocommit, @@sql_mode"))
-number = connection.connection_id if DRIVER.startswith("connector") else connection.thread_id()
+number = connection.connection_id if HAS_PREPARED else connection.thread_id()
 show("id", run("SELECT CONNECTION_ID()") == [[number]])
 end()
 run("SET time_zone = '+05:00'")
@@ -88,13 +93,22 @@ if len(PREPARED) > 1:
         end()
     cursor.close()
 
+cursor = connection.cursor()
+for _ in range(2):
+    # A bulk, where driver and server know such a thing.
+    cursor.executemany(insert, ROWS)
+    show("many", cursor.rowcount)
+    show("in the transaction", run(f"SELECT COUNT(*) FROM {TABLE}"))
+    end()
+cursor.close()
+
 for prepared in PREPARED:
     kind: dict[str, Any] = {"prepared": True} if prepared else {}
     for sql in (f"INSERT INTO {TABLE} (id) VALUES (1)", "SELECT * FROM missing", "SELECT 1 FROM"):
         try:
             run(sql, **kind)
         except driver.Error as error:
-            show("error", error.args[0])
+            show("error", getattr(error, "errno", error.args[0]))
         end()
 show("after errors", run("SELECT 1"))
 show("numbers", digest(run("SELECT * FROM numbers")))

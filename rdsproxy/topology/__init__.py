@@ -1,0 +1,1 @@
+"""Which servers there are, how each of them is, and who is the writer."""

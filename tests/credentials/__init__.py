@@ -1,0 +1,1 @@
+"""Users and passwords, and where they come from."""

@@ -1,0 +1,1 @@
+"""Each link that ``rdsproxy doctor`` looks at, broken for real."""

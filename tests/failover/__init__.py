@@ -1,0 +1,1 @@
+"""A test bed for failovers: servers that replicate, networks and names that fail, clients that keep account."""
