@@ -6,9 +6,13 @@ Region, profile, role and endpoint are found as AWS's own tools find them (``AWS
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 from rdsproxy.errors import StartError
+
+if TYPE_CHECKING:
+    from rdsproxy.config import Config
 
 _CONNECT_TIMEOUT: Final = 3.0
 _READ_TIMEOUT: Final = 5.0
@@ -21,6 +25,27 @@ def require_boto3(key: str) -> None:
         import boto3  # noqa: F401 - whether it can be imported is the question
     except ImportError:
         raise StartError(f"{key} needs boto3: pip install rdsproxy[aws]") from None
+
+
+def require_boto3_for(config: Config) -> None:
+    """Raise StartError if the configuration asks AWS for something and boto3 is not there."""
+    for key in _asking_aws(config):
+        require_boto3(key)
+
+
+def _asking_aws(config: Config) -> Iterator[str]:
+    proxy, topology = config.proxy, config.target_group.topology
+    for number, entry in enumerate(proxy.auth):
+        if entry.secret_arn is not None:
+            yield f"proxy.auth[{number}].secret_arn"
+    if topology.monitor_secret_arn is not None:
+        yield "target_group.topology.monitor_secret_arn"
+    if proxy.iam is not None and proxy.iam.keys_arn is not None:
+        yield "proxy.iam.keys_arn"
+    if topology.kind == "aws":
+        yield "target_group.topology.kind: 'aws'"
+    if proxy.default_auth_scheme == "IAM_AUTH":
+        yield "proxy.default_auth_scheme: 'IAM_AUTH'"
 
 
 def make_client(service: str, region: str | None) -> Any:

@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from twisted.internet.defer import Deferred
 
-from .aws import require_boto3
+from .aws import require_boto3, require_boto3_for
 from .config import AuthSettings, Config, ConfigError, load
 from .credentials import SecretError
-from .credentials.building import read_local, require_libraries
+from .credentials.building import read_local
 from .errors import StartError
 from .iam.building import check_tokens
 from .iam.minting import MintingError, make_signer, make_sts_token, make_token
@@ -165,15 +165,13 @@ def check_config(file: str) -> int:
 def _problems_at_start(config: Config) -> Iterator[str]:
     proxy, group = config.proxy, config.target_group
     checks: list[Callable[[], object]] = [
-        lambda: require_libraries(config),
+        lambda: require_boto3_for(config),
         lambda: proxy.tls and proxy_tls(proxy.tls),
         lambda: backend_tls(group.tls.mode, group.some_host, group.tls.ca),
     ]
     iam = proxy.iam
     if iam is not None:
         checks.append(lambda: check_tokens(iam))
-    if group.topology.kind == "aws":
-        checks.append(lambda: require_boto3("target_group.topology.kind: 'aws'"))
     for secrets in (proxy.auth, _monitors(config)):
         yield from (str(read) for read in read_local(secrets) if isinstance(read, SecretError))
     for check in checks:

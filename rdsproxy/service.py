@@ -11,11 +11,11 @@ from twisted.internet.interfaces import IListeningPort
 
 from rdsproxy.admin.pages import pages_of
 from rdsproxy.admin.site import AdminSite
-from rdsproxy.aws import require_boto3
+from rdsproxy.aws import require_boto3_for
 from rdsproxy.backend.known import Known
 from rdsproxy.certificates import RenewedCertificate
 from rdsproxy.config import Config
-from rdsproxy.credentials.building import Secrets, require_libraries
+from rdsproxy.credentials.building import Secrets
 from rdsproxy.errors import StartError
 from rdsproxy.frontend.accounts import Accounts
 from rdsproxy.frontend.door import Door, Entrance
@@ -83,11 +83,8 @@ class ProxyService(MultiService):
         client_tls = RenewedCertificate(proxy.tls) if proxy.tls is not None else None
         # Read once, so that what is wrong with it is known before anything listens.
         backend_tls(group.tls.mode, group.some_host, group.tls.ca)
-        if group.topology.kind == "aws":
-            require_boto3("target_group.topology.kind: 'aws'")
-        require_libraries(config)
+        require_boto3_for(config)
         if proxy.default_auth_scheme == "IAM_AUTH":
-            require_boto3("proxy.default_auth_scheme: 'IAM_AUTH'")
             self._mint = Mint(reactor)
             self._mint.start()
         secrets = Secrets(config, self._credentials, reactor)

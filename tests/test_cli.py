@@ -118,6 +118,21 @@ def test_check_config_asks_for_no_secret(
     )
 
 
+def test_check_config_says_that_tokens_for_the_database_need_boto3(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheme = '[proxy]\ndefault_auth_scheme = "IAM_AUTH"'
+    tls = '[target_group.tls]\nmode = "VERIFY_IDENTITY"\n'
+    file.write_text(CONFIG.replace("[proxy]", scheme, 1) + tls)
+    assert main(["check-config", str(file)]) == 0
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    capsys.readouterr()
+    assert main(["check-config", str(file)]) == 1
+    assert capsys.readouterr().out == (
+        f"{file}: would not run\n  proxy.default_auth_scheme: 'IAM_AUTH' needs boto3: pip install rdsproxy[aws]\n"
+    )
+
+
 def test_check_config_looks_into_secrets_one_by_one(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

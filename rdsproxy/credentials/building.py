@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rdsproxy.aws import require_boto3
 from rdsproxy.config import AuthSettings, Config
 from rdsproxy.credentials.cached import SecretPolicy
 from rdsproxy.credentials.environment import EnvironmentSecret
@@ -64,17 +63,6 @@ class Secrets:
         for store in self._stores:
             store.stop()
         self._manager.stop()
-
-
-def require_libraries(config: Config) -> None:
-    """Raise StartError if a secret is where something would have to be installed to reach it."""
-    arns = {f"proxy.auth[{number}].secret_arn": entry.secret_arn for number, entry in enumerate(config.proxy.auth)}
-    arns["target_group.topology.monitor_secret_arn"] = config.target_group.topology.monitor_secret_arn
-    if config.proxy.iam is not None:
-        arns["proxy.iam.keys_arn"] = config.proxy.iam.keys_arn
-    for key, arn in arns.items():
-        if arn is not None:
-            require_boto3(key)
 
 
 def local_source(secret: str) -> FileSecret | EnvironmentSecret:

@@ -8,10 +8,9 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, TimeoutError, gatherResults
 from twisted.python.failure import Failure
 
-from rdsproxy.aws import require_boto3
+from rdsproxy.aws import require_boto3_for
 from rdsproxy.config import Config
 from rdsproxy.credentials import StaticCredentials
-from rdsproxy.credentials.building import require_libraries
 from rdsproxy.credentials.secrets_manager import SecretsManager
 from rdsproxy.doctor.aws import remedy_of
 from rdsproxy.doctor.certificate import check_certificate
@@ -67,13 +66,9 @@ async def examine(config: Config, reactor: Any) -> list[Finding]:
 def _check_parts(config: Config) -> list[Finding]:
     """See that what the other checks are made with is there."""
     findings: list[Finding] = []
-    tls, topology = config.target_group.tls, config.target_group.topology
+    tls = config.target_group.tls
     try:
-        require_libraries(config)
-        if topology.kind == "aws":
-            require_boto3("target_group.topology.kind: 'aws'")
-        if config.proxy.default_auth_scheme == "IAM_AUTH":
-            require_boto3("proxy.default_auth_scheme: 'IAM_AUTH'")
+        require_boto3_for(config)
     except StartError as error:
         findings.append(fail("libraries", str(error), "pip install rdsproxy[aws]"))
     try:

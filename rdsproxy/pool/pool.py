@@ -148,6 +148,7 @@ class Pool:
             connection.discard()
         for connection in list(self._retiring):
             connection.abort()
+
     def learned(self, key: PoolKey, facts: Facts, states: States) -> None:
         """Take what the first connection of a key has learned."""
         self.known.learned_key(key, states)
