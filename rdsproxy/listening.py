@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
@@ -10,7 +11,6 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.python.failure import Failure
 
 from rdsproxy.errors import StartError
-from rdsproxy.frontend.accepting import accept_few
 
 BACKLOG = 4096
 """Connections that the kernel completes before they are accepted.
@@ -29,15 +29,22 @@ class ListenError(StartError):
         """The system's error number, if it is the system that does not let us."""
 
 
-def listen(description: str, factory: IProtocolFactory, ports: list[IListeningPort], reactor: Any) -> None:
-    """Listen on one endpoint, and put the port into `ports`. Raises ListenError.
+def listen(
+    description: str,
+    factory: IProtocolFactory,
+    ports: list[IListeningPort],
+    reactor: Any,
+    opened: Callable[[IListeningPort], None] | None = None,
+) -> None:
+    """Listen on one endpoint, put the port into `ports`, and tell `opened` of it. Raises ListenError.
 
     Twisted's own endpoints listen at once, so that a failure is known here.
     """
     failures: list[Failure] = []
 
     def listened(port: IListeningPort) -> None:
-        accept_few(port)
+        if opened is not None:
+            opened(port)
         ports.append(port)
 
     try:

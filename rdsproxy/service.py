@@ -115,7 +115,7 @@ class ProxyService(MultiService):
                 networks = Networks(endpoint.allow_cidrs)
                 for description in endpoint.listen:
                     entrance = Entrance(door, route, networks, behind_balancer=description.startswith("haproxy:"))
-                    listen(description, entrance, self._ports, reactor)
+                    listen(description, entrance, self._ports, reactor, entrance.opened)
             if config.admin is not None:
                 self._admin = AdminSite(pages_of(door, targets), reactor)
                 listen(config.admin.listen, self._admin, self._admin_ports, reactor)

@@ -1,9 +1,8 @@
-"""Which addresses are in a network, in all the forms in which Twisted gives them."""
+"""Which addresses are in a network, in all the forms in which sockets give them."""
 
 from __future__ import annotations
 
 import pytest
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from rdsproxy.frontend.networks import Networks, source_of
 
@@ -11,22 +10,22 @@ from rdsproxy.frontend.networks import Networks, source_of
 @pytest.mark.parametrize(
     ("peer", "admitted"),
     [
-        (IPv4Address("TCP", "10.1.2.3", 1), True),
-        (IPv4Address("TCP", "10.2.0.0", 1), False),
-        (IPv6Address("TCP", "::ffff:10.1.2.3", 1), True),
-        (IPv6Address("TCP", "::ffff:10.2.0.0", 1), False),
-        (IPv6Address("TCP", "2001:db8::1", 1), True),
-        (IPv6Address("TCP", "2001:db9::1", 1), False),
-        (IPv6Address("TCP", "fe80::1%eth0", 1), True),
-        (UNIXAddress(None), True),
+        ("10.1.2.3", True),
+        ("10.2.0.0", False),
+        ("::ffff:10.1.2.3", True),
+        ("::ffff:10.2.0.0", False),
+        ("2001:db8::1", True),
+        ("2001:db9::1", False),
+        ("fe80::1%eth0", True),
+        ("", True),
     ],
 )
-def test_addresses(peer: object, admitted: bool) -> None:
+def test_addresses(peer: str, admitted: bool) -> None:
     assert Networks(["10.1.0.0/16", "2001:db8::/32", "fe80::/10"]).admit(peer) is admitted
 
 
 def test_without_networks_all_are_in() -> None:
-    assert Networks([]).admit(IPv4Address("TCP", "10.2.0.0", 1))
+    assert Networks([]).admit("10.2.0.0")
 
 
 @pytest.mark.parametrize(

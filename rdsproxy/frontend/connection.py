@@ -56,9 +56,7 @@ class ClientConnection(Wire):
         """TLS or a Unix socket."""
         self.subject: str | None = None
         """Of its certificate, verified."""
-        self._behind_balancer = behind_balancer
-        """It speaks the PROXY protocol."""
-        self._counted = False
+        self._counted = not behind_balancer
         """Toward `max_connection_rate`."""
         self.greeted = False
         self.queries = 0
@@ -95,9 +93,6 @@ class ClientConnection(Wire):
         door = self.door
         door.received += 1
         self.secure = self.is_local
-        if not self._behind_balancer and self.comes_too_often():
-            self.turn_away(0)
-            return
         if len(door.clients) >= door.max_connections:
             door.refused += 1
             if not door.strangers:
@@ -131,19 +126,18 @@ class ClientConnection(Wire):
             self._refuse_entry(login.sequence)
 
     def comes_too_often(self) -> bool:
-        """Count the client for its address, once; tell whether that has had its share of connections for now.
+        """Count a client behind a balancer for its address, once; tell whether that has had its share for now.
 
-        On a Unix socket there is none. Behind a balancer, to be called when the client's first bytes are here.
+        To be called when the client's first bytes are here: they follow the balancer's header. Others are counted
+        before they get here.
         """
         counted, self._counted = self._counted, True
-        return not counted and not self.is_local and self.door.comes_too_often(self.peer)
+        return not counted and self.door.comes_too_often("" if self.is_local else self.peer)
 
     def turn_away(self, sequence: int) -> None:
         """Send away a client that comes too often, at the least cost."""
-        rate = self.door.connection_rate
-        assert rate is not None
         self.receive = ignore
-        self.send_error(Err(1040, "HY000", f"Connections rate limit exceeded ({rate.limit})"), sequence)
+        self.send_error(self.door.too_often, sequence)
         self.close()
 
     def _begin_login(self) -> Login:

@@ -7,15 +7,19 @@ from secrets import randbelow
 from typing import Any
 
 import structlog
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 
 from rdsproxy.backend.known import Known
+from rdsproxy.frontend.accepting import post
 from rdsproxy.frontend.accounts import Accounts
 from rdsproxy.frontend.connection import ClientConnection
 from rdsproxy.frontend.networks import Networks, source_of
 from rdsproxy.frontend.rates import Rate
 from rdsproxy.pool.route import Route
 from rdsproxy.protocol.authentication.rsa import RSAKeyPair
+from rdsproxy.protocol.framing import frame
+from rdsproxy.protocol.responses import Err
 from rdsproxy.session.identity import FIRST_ID
 from rdsproxy.wire import Wires
 
@@ -95,10 +99,16 @@ class Door:
             number = next(self._ids)
         return number
 
+    @property
+    def too_often(self) -> Err:
+        """What those are told who come too often, in RDS Proxy's words."""
+        assert self.connection_rate is not None
+        return Err(1040, "HY000", f"Connections rate limit exceeded ({self.connection_rate.limit})")
+
     def comes_too_often(self, peer: str) -> bool:
-        """Count a connection from this address; tell whether it is one too many."""
+        """Count a connection from this address (empty: a Unix socket); tell whether it is one too many."""
         rate = self.connection_rate
-        if rate is None:
+        if rate is None or not peer:
             return False
         count = rate.add(source_of(peer))
         if count <= rate.limit:
@@ -120,12 +130,16 @@ class Door:
             client.shut_down()
 
 
-class _Refused(Protocol):
-    """Someone who may not connect here: told nothing, not even what this is."""
+class _SentAway(Protocol):
+    """Somebody who may not come in, at a port that cannot tell."""
+
+    def __init__(self, word: bytes) -> None:
+        self._word = word
 
     def connectionMade(self) -> None:
-        """Close."""
+        """Say why, and close."""
         assert self.transport is not None
+        self.transport.write(self._word)
         self.transport.loseConnection()
 
 
@@ -139,12 +153,29 @@ class Entrance(Factory):
         self._route = route
         self._networks = networks
         self._behind_balancer = behind_balancer
+        self._posted = False
+
+    def opened(self, port: IListeningPort) -> None:
+        """Have this port ask whom to let in."""
+        self._posted = post(port, self._send_away)
+
+    def _send_away(self, host: str) -> bytes | None:
+        """Give what somebody from `host` (empty: a Unix socket) is sent away with; None: they may come in."""
+        door = self._door
+        if not self._networks.admit(host):
+            # Told nothing, not even what this is.
+            door.outsiders += 1
+            _log.warning("client refused", reason="allow_cidrs", peer=host)
+            return b""
+        if self._behind_balancer or not door.comes_too_often(host):
+            return None
+        door.received += 1
+        return frame(door.too_often.build(with_state=False))
 
     def buildProtocol(self, addr: Any) -> Protocol:
         """Make the connection of one client."""
-        if not self._networks.admit(addr):
-            # Not None: Twisted's wrapper for the PROXY protocol cannot take it.
-            self._door.outsiders += 1
-            _log.warning("client refused", reason="allow_cidrs", peer=addr.host)
-            return _Refused()
+        if not self._posted:
+            word = self._send_away(getattr(addr, "host", ""))
+            if word is not None:
+                return _SentAway(word)
         return ClientConnection(self._door, self._route, behind_balancer=self._behind_balancer)

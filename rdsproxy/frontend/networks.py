@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from twisted.internet.address import IPv4Address as TCP4Address
-from twisted.internet.address import IPv6Address as TCP6Address
-
 
 class Networks:
     """Networks in CIDR notation; without any, all addresses are in. Raises `ValueError` for what is not a network."""
@@ -15,14 +12,14 @@ class Networks:
     def __init__(self, cidrs: Sequence[str]) -> None:
         self._networks = [ip_network(cidr) for cidr in cidrs]
 
-    def admit(self, peer: object) -> bool:
-        """Tell whether a connection from this address of Twisted's is let in.
+    def admit(self, host: str) -> bool:
+        """Tell whether a connection from this address is let in.
 
-        Unix sockets always are: their file's mode is who may connect.
+        Unix sockets, which have none, always are: their file's mode is who may connect.
         """
-        if not self._networks or not isinstance(peer, TCP4Address | TCP6Address):
+        if not self._networks or not host:
             return True
-        address = _address(peer.host)
+        address = _address(host)
         return any(address in network for network in self._networks)
 
 
