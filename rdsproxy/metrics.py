@@ -70,6 +70,9 @@ class ProxyCollector(Collector):
         yield _counter(
             "client_connections_rate_limited", "Clients beyond max_connection_rate.", door.rate_limited
         )
+        yield _counter(
+            "client_connections_blocked", "Clients from addresses where too many have failed to log in.", door.blocked
+        )
         yield _counter("client_connections_outside", "Connections from outside of allow_cidrs.", door.outsiders)
         yield _counter("client_connections_setup_succeeded", "Clients that have logged in.", door.setups_succeeded)
         yield _counter(

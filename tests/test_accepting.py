@@ -73,7 +73,7 @@ def test_other_ports_are_left_alone() -> None:
 def test_others_than_ports_of_twisted_send_away_later() -> None:
     """A port that cannot ask gives the entrance everybody."""
     too_often = Err(1040, "HY000", "too often")
-    door: Any = SimpleNamespace(outsiders=0, received=0, comes_too_often=bool, too_often=too_often)
+    door: Any = SimpleNamespace(outsiders=0, received=0, refusal=lambda host: too_often)
     route: Any = None
     entrance = Entrance(door, route, Networks(["10.0.0.0/8"]), behind_balancer=False)
     entrance.opened(object())  # type: ignore[arg-type]

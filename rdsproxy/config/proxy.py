@@ -84,7 +84,8 @@ class ProxySettings(Settings):
     one address."""
     max_failed_logins: Annotated[int, Field(ge=1)] = 100
     """Failed logins in a minute, of one address (of IPv6: one /64 network) as one user; beyond, they get error 1040
-    until the minute is over. Other addresses and other users are not affected."""
+    until the minute is over. Other addresses and other users are not affected. An address with ten times as many
+    failures of any kind, and no login between them, gets error 1129; 127.0.0.1 and ::1 do not."""
     debug_logging: bool = False
     """Log more: what is decided for each session. Never SQL text, never secrets."""
     init_query: Annotated[str, Field(repr=False)] = ""

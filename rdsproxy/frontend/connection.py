@@ -57,7 +57,7 @@ class ClientConnection(Wire):
         self.subject: str | None = None
         """Of its certificate, verified."""
         self._counted = not behind_balancer
-        """Toward `max_connection_rate`."""
+        """For its address."""
         self.greeted = False
         self.queries = 0
         """COM_QUERY and COM_STMT_EXECUTE of this client so far."""
@@ -125,19 +125,19 @@ class ClientConnection(Wire):
         else:
             self._refuse_entry(login.sequence)
 
-    def comes_too_often(self) -> bool:
-        """Count a client behind a balancer for its address, once; tell whether that has had its share for now.
+    def refusal(self) -> Err | None:
+        """Count a client behind a balancer for its address, once; give the error that it is refused with, if any.
 
         To be called when the client's first bytes are here: they follow the balancer's header. Others are counted
         before they get here.
         """
         counted, self._counted = self._counted, True
-        return not counted and self.door.comes_too_often("" if self.is_local else self.peer)
+        return None if counted or self.is_local else self.door.refusal(self.peer)
 
-    def turn_away(self, sequence: int) -> None:
-        """Send away a client that comes too often, at the least cost."""
+    def turn_away(self, err: Err, sequence: int) -> None:
+        """Send away a client that is not let in, at the least cost."""
         self.receive = ignore
-        self.send_error(self.door.too_often, sequence)
+        self.send_error(err, sequence)
         self.close()
 
     def _begin_login(self) -> Login:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 from secrets import randbelow
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from twisted.internet.interfaces import IListeningPort
@@ -14,7 +14,7 @@ from rdsproxy.backend.known import Known
 from rdsproxy.frontend.accepting import post
 from rdsproxy.frontend.accounts import Accounts
 from rdsproxy.frontend.connection import ClientConnection
-from rdsproxy.frontend.networks import Networks, source_of
+from rdsproxy.frontend.networks import Networks, is_loopback, source_of
 from rdsproxy.frontend.rates import Rate
 from rdsproxy.pool.route import Route
 from rdsproxy.protocol.authentication.rsa import RSAKeyPair
@@ -22,6 +22,9 @@ from rdsproxy.protocol.framing import frame
 from rdsproxy.protocol.responses import Err
 from rdsproxy.session.identity import FIRST_ID
 from rdsproxy.wire import Wires
+
+OF_ONE_ADDRESS: Final = 10
+"""How many times `max_failed_logins` may fail at one address, whoever they say they are, until it is blocked."""
 
 _log = structlog.get_logger("rdsproxy.client")
 
@@ -59,6 +62,7 @@ class Door:
         self.max_connections = max_connections
         self.connection_rate = None if max_connection_rate is None else Rate(max_connection_rate, reactor.seconds)
         self.failed_logins = Rate(max_failed_logins, reactor.seconds)
+        self._failed_at = Rate(OF_ONE_ADDRESS * max_failed_logins, reactor.seconds)
         self.handshake_timeout = handshake_timeout
         """Seconds."""
         self.idle_timeout = idle_timeout
@@ -74,6 +78,8 @@ class Door:
         """Clients beyond `max_connections`, and those that had to leave in their place."""
         self.rate_limited = 0
         """Clients beyond `max_connection_rate`."""
+        self.blocked = 0
+        """Clients from addresses where too many have failed to log in."""
         self.outsiders = 0
         """Connections from addresses that no `allow_cidrs` of their endpoint has."""
         self.setups_succeeded = 0
@@ -99,25 +105,43 @@ class Door:
             number = next(self._ids)
         return number
 
-    @property
-    def too_often(self) -> Err:
-        """What those are told who come too often, in RDS Proxy's words."""
-        assert self.connection_rate is not None
-        return Err(1040, "HY000", f"Connections rate limit exceeded ({self.connection_rate.limit})")
+    def refusal(self, peer: str) -> Err | None:
+        """Count a connection from this address (empty: a Unix socket); give the error that it is refused with, if any.
 
-    def comes_too_often(self, peer: str) -> bool:
-        """Count a connection from this address (empty: a Unix socket); tell whether it is one too many."""
+        Which are RDS Proxy's for too many, and MySQL's for an address that makes nothing but trouble.
+        """
+        if not peer:
+            return None
+        source = source_of(peer)
+        if self._failed_at.is_reached(source):
+            self.blocked += 1
+            return Err(1129, "HY000", f"Host '{peer}' is blocked for a minute because of many connection errors")
         rate = self.connection_rate
-        if rate is None or not peer:
-            return False
-        count = rate.add(source_of(peer))
+        if rate is None:
+            return None
+        count = rate.add(source)
         if count <= rate.limit:
-            return False
+            return None
         self.rate_limited += 1
         if count == rate.limit + 1:
             # Once in a minute: a line for each would help those who flood.
             _log.warning("client refused", reason="max_connection_rate", peer=peer)
-        return True
+        return Err(1040, "HY000", f"Connections rate limit exceeded ({rate.limit})")
+
+    def failed(self, peer: str) -> None:
+        """Note that somebody at this address has not logged in, and is to blame for it.
+
+        As with MySQL's `max_connect_errors`, one who does log in makes up for them all, and this machine itself is
+        never blocked: it may be a tunnel for many.
+        """
+        rate = self._failed_at
+        if not is_loopback(peer) and rate.add(source_of(peer)) == rate.limit:
+            _log.warning("address blocked", reason="max_failed_logins", peer=peer)
+
+    def let_in(self, peer: str) -> None:
+        """Note that somebody at this address has proved who they are."""
+        if len(self._failed_at):
+            self._failed_at.forget(source_of(peer))
 
     def find(self, number: int) -> ClientConnection | None:
         """Give the client with this connection id, if it has logged in."""
@@ -167,10 +191,11 @@ class Entrance(Factory):
             door.outsiders += 1
             _log.warning("client refused", reason="allow_cidrs", peer=host)
             return b""
-        if self._behind_balancer or not door.comes_too_often(host):
+        err = None if self._behind_balancer else door.refusal(host)
+        if err is None:
             return None
         door.received += 1
-        return frame(door.too_often.build(with_state=False))
+        return frame(err.build(with_state=False))
 
     def buildProtocol(self, addr: Any) -> Protocol:
         """Make the connection of one client."""

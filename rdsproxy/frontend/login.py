@@ -57,6 +57,10 @@ MAX_PACKET: Final = 1 << 16  # bytes; connection attributes have at most 64 KB, 
 TOO_SLOW: Final = Err(1159, "08S01", "Got timeout reading communication packets: the login took too long")
 
 
+_TO_BLAME: Final = frozenset((1045, errors.MALFORMED.code, TOO_SLOW.code))
+"""Codes of the errors that are the client's own fault; the database's, or lack of a secret, are not."""
+
+
 class Login:
     """One login under way. It ends in `client.logged_in`, or in an ERR and a closed connection."""
 
@@ -122,6 +126,7 @@ class Login:
             self._client.log.warning("login failed", reason=problem, peer=self._client.peer)
             if self._first:
                 self._door.setups_failed_other += 1
+                self._door.failed(self._client.peer)
         if self._proof is not None:
             self._proof.cancel()
         waiting, self._waiting = self._waiting, None
@@ -143,6 +148,7 @@ class Login:
     def proven(self) -> None:
         """The client is who it says."""
         self._door.strangers.pop(self._client, None)
+        self._door.let_in(self._client.peer)
         # It has done its part: how long the database may take is not its fault.
         self._client.stop_timer()
         self._find_states()
@@ -157,6 +163,8 @@ class Login:
                 self._door.setups_failed_auth += 1
             else:
                 self._door.setups_failed_other += 1
+            if err.code in _TO_BLAME:
+                self._door.failed(client.peer)
         client.expect(ignore)
         client.send_error(err, self._reader.sequence)
         client.close()
@@ -200,9 +208,9 @@ class Login:
         client = self._client
         if self._proof is not None:
             self._proof.receive(payload)
-        elif client.comes_too_often():
+        elif (err := client.refusal()) is not None:
             # Only now, behind a balancer, whose header came with this packet. Still before TLS and all that costs.
-            client.turn_away(self._reader.sequence)
+            client.turn_away(err, self._reader.sequence)
         elif SSLRequest.matches(payload) and not client.is_tls:
             SSLRequest.parse(payload)
             if self._door.tls is None:

@@ -36,6 +36,11 @@ def source_of(host: str) -> str:
     return str(address)
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether it is this machine that speaks to itself, by the address that it does so with."""
+    return host in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "localhost")
+
+
 def _address(host: str) -> IPv4Address | IPv6Address:
     address = ip_address(host)
     # How a socket for both families shows a client that came by IPv4.

@@ -46,6 +46,10 @@ class Rate:
             del self._windows[oldest]
         return count + 1
 
+    def forget(self, key: Hashable) -> None:
+        """What was counted does not count any more."""
+        self._windows.pop(key, None)
+
     def take_back(self, key: Hashable) -> None:
         """One that was counted turns out not to be one."""
         window = self._windows.get(key)

@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=1.0, help="seconds until one that was closed on is back (1)")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"some of {','.join(KINDS)} (all)")
     parser.add_argument("--rate", type=int, help="max_connection_rate of the proxy (none)")
+    parser.add_argument("--limit", type=int, default=100, help="its max_failed_logins; ten times as many block (100)")
     options = parser.parse_args()
     allow_open_files(2 * options.count)
     # The attackers have one processor for themselves: their own time is not the proxy's.
@@ -52,7 +53,7 @@ def main() -> int:
         for account in (NATIVE, SHA2):
             server.create_user(account.name, account.password)
         tls = make_certificates(Path(folder) / "tls")
-        settings: dict[str, object] = {"max_failed_logins": 100}
+        settings: dict[str, object] = {"max_failed_logins": options.limit}
         if options.rate:
             settings["max_connection_rate"] = options.rate
         admin = {"listen": "tcp:0:interface=127.0.0.1"}

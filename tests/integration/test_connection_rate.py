@@ -85,3 +85,13 @@ def test_behind_a_balancer(server: DatabaseServer, certificates: Certificates, f
                 assert answer(proxy, "127.0.0.1", *sent).endswith(frame(b"\xff\x10\x04#HY000" + TEXT, 2))
         peers = [line["peer"] for line in proxy.log if line.get("reason") == "max_connection_rate"]
         assert peers == [f"192.0.2.{number}" for number in (7, 8, 9, 10)]
+
+
+def test_blocked_behind_a_balancer(server: DatabaseServer, folder: Path) -> None:
+    """So with those whose logins fail all the time: their own addresses are blocked."""
+    endpoint = {"listen": ["haproxy:tcp:0:interface=127.0.0.1"], "allow_cidrs": ["127.0.0.1/32"]}
+    with Proxy(server, folder, proxy={"max_failed_logins": 1}, endpoint=endpoint) as proxy:
+        for _ in range(10):
+            assert b"Malformed" in answer(proxy, "127.0.0.1", version_1(7) + frame(bytes(40), 1))
+        assert b"Host '192.0.2.7' is blocked" in answer(proxy, "127.0.0.1", version_1(7) + frame(bytes(40), 1))
+        assert b"Malformed" in answer(proxy, "127.0.0.1", version_1(8) + frame(bytes(40), 1))

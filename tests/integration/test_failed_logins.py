@@ -1,12 +1,15 @@
-"""Who guesses passwords is refused before they are looked at, and nobody else is."""
+"""Who guesses passwords is refused before they are looked at, and who does nothing else before they are greeted."""
 
 from __future__ import annotations
 
+import socket
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.integration.logins import WRONG, Login
+from tests.integration.packets import TIMEOUT
 from tests.integration.proxy import NATIVE, SHA2, Account, Proxy, one, refused
 from tests.servers import Certificates, DatabaseServer
 
@@ -46,3 +49,41 @@ def test_leaving_before_the_end(server: DatabaseServer, certificates: Certificat
                 assert login.respond(SHA2.name, WRONG) == b"\x01\x04"
         with refused(1040, "Connections rate limit exceeded (3)"):
             proxy.connect(SHA2, tls=True)
+
+
+_names = count()
+
+
+def fail(proxy: Proxy, source: str, times: int) -> None:
+    """Fail to log in, each time as somebody else."""
+    for _ in range(times):
+        with refused(1045):
+            proxy.connect(Account(f"nobody{next(_names)}", "x", NOBODY.plugin), bind_address=source)
+
+
+def test_addresses_that_do_nothing_else(server: DatabaseServer, folder: Path) -> None:
+    """Ten times as many failures as one user may have block an address, unless one of its clients logs in."""
+    settings = {"max_failed_logins": 1}
+    admin = {"listen": "tcp:0:interface=127.0.0.1"}
+    blocked = "Host '127.0.0.2' is blocked for a minute because of many connection errors"
+    with Proxy(server, folder, proxy=settings, admin=admin) as proxy:
+        fail(proxy, "127.0.0.2", 9)
+        for _ in range(11):
+            # Health checks say nothing.
+            socket.create_connection((proxy.host, proxy.port), TIMEOUT, ("127.0.0.2", 0)).close()
+        with proxy.connect(bind_address="127.0.0.2") as inside:
+            fail(proxy, "127.0.0.2", 9)
+            with socket.create_connection((proxy.host, proxy.port), TIMEOUT, ("127.0.0.2", 0)) as client:
+                client.sendall(bytes(100))
+                client.makefile("rb").read()
+            for _ in range(2):
+                with refused(1129, blocked):
+                    proxy.connect(bind_address="127.0.0.2")
+            assert one(inside, "SELECT 1") == 1
+        # What speaks for many, a tunnel say, may be on this machine.
+        fail(proxy, "127.0.0.1", 11)
+        for elsewhere in ("127.0.0.1", "127.0.0.3"):
+            with proxy.connect(bind_address=elsewhere) as other:
+                assert one(other, "SELECT 1") == 1
+        assert proxy.metrics()["rdsproxy_client_connections_blocked_total"] == 2
+        assert [line["peer"] for line in proxy.log if line["event"] == "address blocked"] == ["127.0.0.2"]
