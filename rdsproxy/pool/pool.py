@@ -199,14 +199,14 @@ class Pool:
         deadlines.of[waiter] = (self._reactor.seconds() + timeout if deadline is None else deadline, key)
         if self._books.wait(key, waiter, state):
             self._act()
+            if waiter not in deadlines.of:
+                return
         else:
             self.spares.look()
-        if waiter not in deadlines.of:
-            return
-        if timeout:
-            deadlines.arm()
-        else:
+        if not timeout:
             self._fail(waiter, TIMED_OUT)
+        elif deadlines.alarm is None:
+            deadlines.arm()
 
     def forget(self, waiter: Waiter) -> None:
         """Let a waiter go, if it waits."""

@@ -53,7 +53,7 @@ class Route:
             if isinstance(waiter, _Opening):
                 waiter.opened.callback(None)
             elif place is not None:
-                self._least().wait(waiter, *place, deadline)
+                self.wait(waiter, *place, deadline)
 
     @property
     def is_open(self) -> bool:
@@ -80,8 +80,11 @@ class Route:
         It is granted or refused now or later, but for a `forget`. `deadline`: when it is refused, in reactor time;
         None: after `connection_borrow_timeout`.
         """
-        if self._pools:
-            self._least().wait(waiter, key, state, deadline)
+        pools = self._pools
+        if len(pools) == 1:
+            pools[0].wait(waiter, key, state, deadline)
+        elif pools:
+            min(pools, key=_load).wait(waiter, key, state, deadline)
         else:
             self._hold(waiter, (key, state), deadline)
 
@@ -127,10 +130,6 @@ class Route:
             if connection is not None:
                 return connection
         return None
-
-    def _least(self) -> Pool:
-        pools = self._pools
-        return pools[0] if len(pools) == 1 else min(pools, key=_load)
 
     def stop(self) -> None:
         """Refuse all who wait."""

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 ExecutionOf = Callable[[bytes, Copy, Charset], bytes | None]
 """`Statement.execution` or its like."""
 
+_ID_AT: Final = HEADER_SIZE + 1
+_ID_END: Final = HEADER_SIZE + 5
 TOO_MANY: Final = 1461
 """ER_MAX_PREPARED_STMT_COUNT_REACHED"""
 
@@ -67,7 +69,7 @@ def prepare(client: Client, relay: Relay, packets: bytes, payload: bytes) -> Non
     text = payload[1:]
     number = session.statements.begin()
 
-    def launch(connection: DatabaseConnection) -> None:
+    def launch(relay: Relay, connection: DatabaseConnection, packets: bytes) -> None:
         connection.run(packets, PREPARED, relay.form)
         connection.reply.prepared_as = number
 
@@ -77,6 +79,7 @@ def prepare(client: Client, relay: Relay, packets: bytes, payload: bytes) -> Non
         reply = connection.reply
         state = session.state
         statement = Statement(number, text, state.settings, state.lexer.all_traits(text), reply.parameters)
+        statement.again = partial(_execute_again, statement)
         if session.pins:
             # What holds the session may be a temporary table, or anything else that the statement was read with.
             statement.keep_to_itself()
@@ -97,6 +100,16 @@ def execute(client: Client, relay: Relay, packets: bytes, payload: bytes, as_sen
     if statement is None or statement.refused is not None:
         _refuse_execution(client, relay, statement, number)
         return
+    if (
+        statement.plain
+        and as_sent is None
+        and statement.brings_nothing_new(payload)
+        and not session.cursors
+        and not session.long_data
+        and len(packets) == len(payload) + HEADER_SIZE
+    ):
+        relay.run(packets, FIRST, statement.traits, None, statement.again)
+        return
     charset = session.state.charset
     statement.bind(payload, charset)
     traits, after_ok = statement.traits, None
@@ -109,6 +122,20 @@ def execute(client: Client, relay: Relay, packets: bytes, payload: bytes, as_sen
         session.end_statement(statement.id)
     launch = Execution(relay, statement, statement.execution, payload, charset, as_sent)
     relay.run(packets, FIRST, traits, after_ok, launch)
+
+
+def _execute_again(statement: Statement, relay: Relay, connection: DatabaseConnection, packets: bytes) -> None:
+    """Execute a statement by packets that bring nothing new: where its copy is as it must be, only the id is another.
+
+    This is what clients do most, so it is without whatever can be left out.
+    """
+    copy = connection.copies.find(statement.key)
+    if copy is not None and copy.serves_again(statement) and not connection.has_attributes:
+        connection.run(b"".join((packets[:_ID_AT], copy.id, packets[_ID_END:])), FIRST, relay.form)
+    else:
+        charset = relay.session.state.charset
+        execution = Execution(relay, statement, statement.execution, packets[HEADER_SIZE:], charset, None)
+        execution(relay, connection, packets)
 
 
 def _opened(session: Session, statement: Statement) -> None:
@@ -172,12 +199,12 @@ class Execution:
         self.charset = charset
         self.as_sent = as_sent
 
-    def __call__(self, connection: DatabaseConnection) -> None:
+    def __call__(self, relay: Relay, connection: DatabaseConnection, packets: bytes) -> None:
         """Execute it on this connection."""
         copy = self.statement.find(connection.copies)
         execution = None if copy is None else self.execution_of(self.payload, copy, self.charset)
         if execution is None:
-            self.relay.begin(self._prepare_and_run())
+            relay.begin(self._prepare_and_run())
         else:
             self.run(connection, execution)
 
@@ -247,7 +274,7 @@ async def launch_of(connection: DatabaseConnection, execution: Execution, sql: b
         if packets is None:
             raise PrepareError(errors.TYPES_GONE)
     executing = packets
-    return lambda connection: execution.run(connection, executing)
+    return lambda relay, connection, packets: execution.run(connection, executing)
 
 
 def _ways(session: Session, statement: Statement) -> tuple[list[bytes], list[bytes]]:

@@ -34,8 +34,8 @@ from rdsproxy.session.session import IN_TRANSACTION, Session
 from rdsproxy.session.statements import ENDING, UNCOUNTED, Trait
 from rdsproxy.session.transactions import LEFT_OPEN, begins_bare, give_up
 
-Launch = Callable[[DatabaseConnection], None]
-"""Sends a command that depends on the connection that it is sent on."""
+Launch = Callable[["Relay", DatabaseConnection, bytes], None]
+"""Sends a command, of these packets, that depends on the connection that it is sent on."""
 
 
 class Relay:
@@ -195,7 +195,7 @@ class Relay:
         if launch is None:
             connection.run(packets, expect, self.form)
         else:
-            launch(connection)
+            launch(self, connection, packets)
 
     def go_on(self, connection: DatabaseConnection) -> None:
         """End the work that `begin` began: the connection is ready for the client's command."""

@@ -151,10 +151,6 @@ class Diagnostics:
         """The connection has warnings of the session, or may have, which are not known."""
         return self.remarks and (self.told is None or self.veiled)
 
-    def borrowed(self) -> None:
-        """Begin to use a connection that has run something of others."""
-        self.found_rows_here = False
-
     def answered_by(self, reply: Reply, traits: Trait) -> None:
         """Take what the reply to a statement tells of what it leaves behind."""
         failed = reply.failed

@@ -14,7 +14,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Hashable
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from pymysql.constants import FIELD_TYPE
 
@@ -23,7 +23,7 @@ from rdsproxy.protocol.attributes import COUNTED
 from rdsproxy.protocol.framing import frame
 from rdsproxy.protocol.responses import Err
 from rdsproxy.session.state import State
-from rdsproxy.session.statements import Trait
+from rdsproxy.session.statements import UNCOUNTED, Trait
 
 LAST: Final = 0xFFFFFFFF
 """The id by which MariaDB's clients mean the statement that they prepared last."""
@@ -53,7 +53,20 @@ _AT_ONCE: Final = re.compile(rb"\s*(?:INSERT|REPLACE)\b", re.IGNORECASE)
 class Statement:
     """What a client has prepared, and what it takes to prepare it again on another connection."""
 
-    __slots__ = ("_told", "_types_at", "id", "key", "parameters", "refused", "state", "text", "traits")
+    __slots__ = (
+        "_least",
+        "_types_at",
+        "again",
+        "id",
+        "key",
+        "parameters",
+        "plain",
+        "refused",
+        "state",
+        "text",
+        "told",
+        "traits",
+    )
 
     def __init__(self, number: int, text: bytes, state: State, traits: Trait, parameters: int) -> None:
         self.id = number
@@ -62,14 +75,21 @@ class Statement:
         self.state = state
         """In which the server has read it."""
         self.traits = traits
+        self.plain = not traits or traits is UNCOUNTED
+        """Nothing that it does is of interest to the session."""
         self.parameters = parameters
         self.key: Hashable = (text, state, b"")
         """Copies on database connections are kept under it."""
         self.refused: Err | None = None
         """Why some of its long data could not be sent: nobody waits for an answer to these, so its execution tells."""
-        self._told = _NOTHING_TOLD
+        self.told = _NOTHING_TOLD
+        """Types of the parameters, as the client has told them."""
         self._types_at = _NULLS_AT + (parameters + 7) // 8
         """Where the flag stands that types follow."""
+        self._least = self._types_at + bool(parameters)
+        """Bytes of an execution that brings nothing new, and no values."""
+        self.again: Any = None
+        """What executes it as the relay does, without any new types."""
 
     @property
     def runs_by_row(self) -> bool:
@@ -96,8 +116,16 @@ class Statement:
         if self.parameters and payload[_FLAGS_AT:BULK_HEAD] == _ONLY_TYPES:
             self._bind(payload[BULK_HEAD : BULK_HEAD + 2 * self.parameters], charset)
 
+    def brings_nothing_new(self, payload: bytes) -> bool:
+        """Tell whether a COM_STMT_EXECUTE has neither flags nor types: `bind` and `execution` have nothing to do."""
+        return (
+            len(payload) >= self._least
+            and not payload[_FLAGS_AT]
+            and (not self.parameters or not payload[self._types_at])
+        )
+
     def _bind(self, types: bytes, charset: Charset) -> None:
-        known, under = self._told
+        known, under = self.told
         if types == known and charset is under:
             return
         if len(types) != 2 * self.parameters:
@@ -107,14 +135,14 @@ class Statement:
                 self.keep_to_itself()
             elif not known:
                 self.key = (self.text, self.state, types)
-        self._told = (types, charset)
+        self.told = (types, charset)
 
     def retold_as(self, text: bytes) -> Statement:
         """Give a statement of another text that takes this one's place for one execution."""
         self.keep_to_itself()
         statement = Statement(self.id, text, self.state, self.traits, self.parameters)
         statement.key = self
-        statement._told = self._told
+        statement.told = self.told
         return statement
 
     def find(self, copies: Copies) -> Copy | None:
@@ -122,7 +150,7 @@ class Statement:
         copy = copies.find(self.key)
         if copy is not None and copy.retold:
             return None
-        if copy is None and self.key is not self and self._told[0]:
+        if copy is None and self.key is not self and self.told[0]:
             # Prepared, by this session or another, and not yet executed.
             copy = copies.rename((self.text, self.state, b""), self.key)
         return copy
@@ -140,28 +168,28 @@ class Statement:
             return None
         head = _EXECUTE + copy.id
         at = self._types_at
-        if self.parameters and len(payload) > at and copy.told != self._told:
-            types, under = self._told
+        if self.parameters and len(payload) > at and copy.told != self.told:
+            types, under = self.told
             if not payload[at] and types:
                 if under != charset:
                     return None
-                copy.told = self._told
+                copy.told = self.told
                 return b"".join((head, payload[_FLAGS_AT:at], b"\x01", types, payload[at + 1 :]))
-            copy.told = self._told
+            copy.told = self.told
         return head + payload[_FLAGS_AT:]
 
     def bulk_execution(self, payload: bytes, copy: Copy, charset: Charset) -> bytes | None:
         """Do as `execution`, for a COM_STMT_BULK_EXECUTE, after `bind_bulk`."""
         head = _BULK_EXECUTE + copy.id
-        if self.parameters and copy.told != self._told:
-            types, under = self._told
+        if self.parameters and copy.told != self.told:
+            types, under = self.told
             if not payload[_FLAGS_AT] & _TELLS_TYPES and types:
                 if under != charset:
                     return None
-                copy.told = self._told
+                copy.told = self.told
                 flags = bytes((payload[_FLAGS_AT] | _TELLS_TYPES, payload[_FLAGS_AT + 1]))
                 return b"".join((head, flags, types, payload[BULK_HEAD:]))
-            copy.told = self._told
+            copy.told = self.told
         return head + payload[_FLAGS_AT:]
 
 
@@ -239,6 +267,10 @@ class Copy:
         """It has another text than the statement, for one execution."""
         self.told = _NOTHING_TOLD
         """Types of the parameters, as the server knows them."""
+
+    def serves_again(self, statement: Statement) -> bool:
+        """Tell whether an execution that brings nothing new is for this copy as it is for the statement."""
+        return self.told == statement.told and not self.had_cursor and not self.retold
 
 
 class Copies:

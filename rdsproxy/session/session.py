@@ -124,7 +124,7 @@ class Session:
         """Begin to use a connection whose state was made to match and whose LAST_INSERT_ID() is 0."""
         self.insert_id_here = not self.insert_id
         self.insert_id_moved = False
-        self.diagnostics.borrowed()
+        self.diagnostics.found_rows_here = False
 
     def text_of(self, packets: bytes) -> bytes | None:
         """Give the statement that these packets run; None where it is not known, or in more than one packet."""
