@@ -166,12 +166,16 @@ class ReplicationSet(Generic[AnyServer]):
         primary.create_user(MONITOR.name, MONITOR.password, grants=[f"{self._dialect.monitoring} ON *.*"])
         primary.create_user(REPLICATION.name, REPLICATION.password, grants=["REPLICATION SLAVE ON *.*"])
         if self.replicas:
-            self._dialect.change(primary, self._dialect.primary_settings)
+            self.accept_writes()
         for replica in self.replicas:
             self._dialect.follow(replica, primary)
         for replica in self.replicas:
             self._dialect.wait_until_connected(replica)
         self.wait_for_replicas()
+
+    def accept_writes(self) -> None:
+        """Have the primary accept writes again, which wait for its replicas: without that a failover may lose some."""
+        self._dialect.change(self.primary, self._dialect.primary_settings)
 
     def wait_for_replicas(self) -> None:
         """Return when the replicas have executed what the primary had executed at the call."""
@@ -215,7 +219,7 @@ class ReplicationSet(Generic[AnyServer]):
             return
         server.kill()
         if self._goes_on(server):
-            self._dialect.change(self.primary, self._dialect.primary_settings)
+            self.accept_writes()
             self.replicas.append(server)
             return
         server.kill()
@@ -227,7 +231,7 @@ class ReplicationSet(Generic[AnyServer]):
         self._dialect.wait_until_connected(server)
         # All that the primary has ever done: tens of thousands of transactions behind a long test.
         self._dialect.wait_for(server, self._dialect.executed(self.primary), 4 * PATIENCE)
-        self._dialect.change(self.primary, self._dialect.primary_settings)
+        self.accept_writes()
         self.replicas.append(server)
 
     def _goes_on(self, server: AnyServer) -> bool:

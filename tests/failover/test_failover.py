@@ -455,7 +455,7 @@ def test_a_refusal_within_a_transaction_is_looked_into(servers: Servers, tmp_pat
                 and (line["target"], line["role"]) == (f"{primary.host}:{primary.port}", "READ_ONLY")
             )
         finally:
-            set_read_only(primary, False)
+            servers.accept_writes()
         session.rollback()
 
 

@@ -118,7 +118,7 @@ def test_a_server_becomes_read_only_although_a_transaction_waits_for_that(pair: 
         assert second.result() == 1
         change.result()
     assert is_read_only(server)
-    set_read_only(server, False)
+    pair.accept_writes()
 
 
 def rows_of(server: DatabaseServer) -> list[tuple[object, ...]]:

@@ -54,6 +54,16 @@ def under_way(server: DatabaseServer, session: Connection, sql: str) -> Iterator
     until(lambda: not sleeping(server), "the statement has ended")
 
 
+def assert_interrupted(running: Future[Any]) -> None:
+    """Wait for the end of a SELECT SLEEP(): it ends by an error, or on MySQL by a 1."""
+    error = running.exception()
+    if error is None:
+        assert running.result() == [(1,)]
+    else:
+        assert isinstance(error, pymysql.MySQLError)
+        assert error.args[0] == INTERRUPTED, error
+
+
 # -- the client's own id -----------------------------------------------------------------------------------------------
 
 
@@ -124,8 +134,9 @@ def test_a_running_statement_in_a_transaction(narrow: Proxy, server: DatabaseSer
     with narrow.connect() as victim, narrow.connect() as killer:
         run(victim, "BEGIN")
         run(victim, f"INSERT INTO {table} (value) VALUES (1)")
-        with under_way(server, victim, f"SELECT SLEEP({LONG})"):
+        with under_way(server, victim, f"SELECT SLEEP({LONG})") as running:
             run(killer, f"KILL QUERY {number(victim)}")
+            assert_interrupted(running)
         run(victim, f"INSERT INTO {table} (value) VALUES (2)")
         assert in_transaction(victim)
         run(victim, "COMMIT")
@@ -160,9 +171,10 @@ def test_an_idle_client_is_not_hurt(proxy: Proxy) -> None:
 def test_the_killer_in_a_transaction(proxy: Proxy, server: DatabaseServer) -> None:
     with proxy.connect() as victim, proxy.connect() as killer:
         run(killer, "BEGIN")
-        with under_way(server, victim, f"SELECT SLEEP({LONG})"):
+        with under_way(server, victim, f"SELECT SLEEP({LONG})") as running:
             run(killer, f"KILL QUERY {number(victim)}")
             assert in_transaction(killer)
+            assert_interrupted(running)
         run(killer, "COMMIT")
 
 
