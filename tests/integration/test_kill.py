@@ -40,7 +40,7 @@ def root(server: DatabaseServer) -> Connection:
 
 def sleeping(server: DatabaseServer) -> list[int]:
     """Give the server's ids of the connections that sleep in a statement."""
-    return [process.id for process in server.processlist() if "SLEEP(" in (process.info or "")]
+    return [process.id for process in server.processlist() if process.sleeps]
 
 
 @contextmanager

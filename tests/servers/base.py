@@ -45,7 +45,13 @@ class Process:
     database: str | None
     command: str
     seconds: int
+    state: str | None
     info: str | None
+
+    @property
+    def sleeps(self) -> bool:
+        """It is in SLEEP(). A KILL between the moment when its statement is shown and this one MariaDB forgets."""
+        return self.state == "User sleep"
 
 
 class DatabaseServer(Server):
@@ -184,7 +190,7 @@ class DatabaseServer(Server):
         with self.admin() as connection, connection.cursor() as cursor:
             cursor.execute("SHOW FULL PROCESSLIST")
             processes = [
-                Process(row[0], row[1], row[3], row[4], int(row[5] or 0), row[7]) for row in cursor.fetchall()
+                Process(row[0], row[1], row[3], row[4], int(row[5] or 0), row[6], row[7]) for row in cursor.fetchall()
             ]
             own: int = connection.thread_id()
         return [
