@@ -72,21 +72,38 @@ class Wire(Protocol):
     against 67 us of CPU per query). TLS connections go the ordinary way.
     """
 
+    # With more than thirty attributes an instance's dictionary is one of its own, and slow.
+    __slots__ = (
+        "_backlog",
+        "_fd",
+        "_hub",
+        "_linger",
+        "_reads_to_hub",
+        "_send",
+        "_wires",
+        "connected",
+        "lost",
+        "receive",
+        "recv",
+        "transport",
+    )
+
     transport: Any
-    lost = False
-    """The connection is closed, or about to be."""
-    _send: Callable[[Any], int] | None = None
     recv: Callable[[int], bytes]
-    _backlog = False
-    _hub: Hub | None = None
-    _fd = -1
-    _reads_to_hub = 0
-    _linger: IDelayedCall | None = None
     receive: Callable[[bytes], None]
     """Takes what the other side sends, according to what is expected."""
 
     def __init__(self, wires: Wires) -> None:
+        self.connected = 0  # Twisted's
+        self.lost = False
+        """The connection is closed, or about to be."""
         self._wires = wires
+        self._send: Callable[[Any], int] | None = None
+        self._backlog = False
+        self._hub: Hub | None = None
+        self._fd = -1
+        self._reads_to_hub = 0
+        self._linger: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Begin to write at once where the transport is a plain socket."""

@@ -75,6 +75,31 @@ class Borrower(Shape):
 class DatabaseConnection(Wire):
     """Opened and logged in by `login.connect`; then its pool lends it."""
 
+    __slots__ = (
+        "_on_lost",
+        "_packet",
+        "_questions",
+        "_raw",
+        "_reader",
+        "borrower",
+        "copies",
+        "fresh",
+        "has_attributes",
+        "idle_since",
+        "key",
+        "last_borrower",
+        "left",
+        "opened",
+        "pool",
+        "reply",
+        "secure",
+        "state",
+        "states",
+        "targeted",
+        "thread_id",
+        "used",
+    )
+
     def __init__(
         self, wires: Wires, key: PoolKey, opened: float, on_lost: Callable[[DatabaseConnection, str], None]
     ) -> None:

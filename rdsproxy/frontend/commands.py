@@ -34,11 +34,13 @@ Handler = Callable[["ClientConnection", "Relay", bytes, bytes], None]
 
 def query(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_QUERY: one or more statements."""
+    client.queries += 1
     relay.run(packets, FIRST, relay.session.state.lexer.all_traits(payload[1:]))
 
 
 def query_with_attributes(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_QUERY of a client with CLIENT_QUERY_ATTRIBUTES."""
+    client.queries += 1
     try:
         attributes, text = split_query(payload)
     except ProtocolError:
@@ -131,6 +133,12 @@ def bulk_execute(client: ClientConnection, relay: Relay, packets: bytes, payload
     else:
         client.send_error(errors.NOT_PREPARED if preparing.is_mariadb(relay) else errors.UNKNOWN_COMMAND)
         client.ready()
+
+
+def unknown(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """What is not in `HANDLERS`."""
+    client.send_error(errors.UNKNOWN_COMMAND)
+    client.ready()
 
 
 HANDLERS: Final[dict[int, Handler]] = {

@@ -10,7 +10,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from rdsproxy.frontend.commands import HANDLERS, HANDLERS_WITH_ATTRIBUTES
+from rdsproxy.frontend.commands import HANDLERS, HANDLERS_WITH_ATTRIBUTES, unknown
 from rdsproxy.frontend.compressing import Compressing
 from rdsproxy.frontend.login import Login, ignore
 from rdsproxy.pool.route import Route
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from rdsproxy.frontend.door import Door
 
 _COMPRESSION: Final = cap.CLIENT_COMPRESS | cap.CLIENT_ZSTD_COMPRESSION_ALGORITHM
-_QUERIES: Final = (commands.STMT_EXECUTE, commands.QUERY)
 MAX_WAITING: Final = 1 << 18  # bytes read ahead of a command that is under way
 
 INACTIVE: Final = Err(
@@ -42,6 +41,37 @@ SHUTDOWN: Final = Err(1053, "08S01", "Server shutdown in progress")
 
 class ClientConnection(Wire):
     """A client, from its first byte to its last."""
+
+    __slots__ = (
+        "_buffer",
+        "_compressing",
+        "_counted",
+        "_handlers",
+        "_input_held",
+        "_large",
+        "_last_used",
+        "_log",
+        "_login",
+        "_plain_query",
+        "_pumping",
+        "_seconds",
+        "_slow",
+        "_timer",
+        "_unopened",
+        "_upload_held",
+        "capabilities",
+        "charset",
+        "door",
+        "greeted",
+        "id",
+        "program",
+        "queries",
+        "relay",
+        "route",
+        "secure",
+        "subject",
+        "zstd_level",
+    )
 
     def __init__(self, door: Door, route: Route, *, behind_balancer: bool) -> None:
         super().__init__(door.wires)
@@ -82,6 +112,7 @@ class ClientConnection(Wire):
         self._upload_held = False
         """The database does not take the client's file fast enough."""
         self._input_held = False
+        self._seconds = door.reactor.seconds
         self._last_used = 0.0
         self._timer: IDelayedCall | None = None
 
@@ -248,11 +279,12 @@ class ClientConnection(Wire):
             and not relay.busy
             and unpack_header(data)[0] == size - HEADER_SIZE < MAX_PAYLOAD
         ):
-            if data[HEADER_SIZE] == self._plain_query:
+            command = data[HEADER_SIZE]
+            if command == self._plain_query:
                 self.queries += 1
                 relay.run(data, 0, relay.session.state.lexer.all_traits(data[5:]))
             else:
-                self._dispatch(data, data[HEADER_SIZE:])
+                self._handlers.get(command, unknown)(self, relay, data, data[HEADER_SIZE:])
             return
         self._buffer += data
         self._pump()
@@ -322,14 +354,7 @@ class ClientConnection(Wire):
     def _dispatch(self, packets: bytes, payload: bytes) -> None:
         relay = self.relay
         assert relay is not None
-        if payload[0] in _QUERIES:
-            self.queries += 1
-        handler = self._handlers.get(payload[0])
-        if handler is None:
-            self.send_error(errors.UNKNOWN_COMMAND)
-            self.ready()
-        else:
-            handler(self, relay, packets, payload)
+        self._handlers.get(payload[0], unknown)(self, relay, packets, payload)
 
     def _refuse(self, err: Err, reason: str = "") -> None:
         """End the connection: what follows cannot be understood."""
@@ -356,7 +381,7 @@ class ClientConnection(Wire):
 
     def ready(self) -> None:
         """The command is done: take the next one."""
-        self._last_used = self.door.reactor.seconds()
+        self._last_used = self._seconds()
         if self._buffer:
             self._pump()
 

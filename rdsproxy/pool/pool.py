@@ -75,6 +75,7 @@ class Pool:
         counts: Counts | None = None,
     ) -> None:
         self._limits = limits
+        self._timeout = limits.borrow_timeout
         self.connector = connector
         self._reactor = reactor
         self._books: Assignment[PoolKey, DatabaseConnection, Waiter] = Assignment(1, FIRST_LOGINS)
@@ -194,7 +195,7 @@ class Pool:
         if self._stopped:
             waiter.refused(SHUTDOWN)
             return
-        timeout = self._limits.borrow_timeout
+        timeout = self._timeout
         deadlines = self._deadlines
         deadlines.of[waiter] = (self._reactor.seconds() + timeout if deadline is None else deadline, key)
         if self._books.wait(key, waiter, state):
@@ -238,7 +239,7 @@ class Pool:
 
     def _grant(self, waiter: Waiter, connection: DatabaseConnection) -> None:
         deadline, _ = self._deadlines.of.pop(waiter)
-        self.counts.waits.note(self._reactor.seconds() - deadline + self._limits.borrow_timeout)
+        self.counts.waits.note(self._reactor.seconds() - deadline + self._timeout)
         waiter.granted(connection)
 
     def _time_out(self, waiter: Waiter) -> None:

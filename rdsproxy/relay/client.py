@@ -15,6 +15,8 @@ class Client(Protocol):
 
     id: int
     """What the client and others know it by: the connection id of its greeting."""
+    queries: int
+    """COM_QUERY and COM_STMT_EXECUTE of the client so far."""
 
     @property
     def log(self) -> Any:

@@ -12,7 +12,7 @@ from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.attributes import split_execution, with_count
 from rdsproxy.protocol.errors import ProtocolError
-from rdsproxy.protocol.framing import HEADER_SIZE, frame
+from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, frame
 from rdsproxy.protocol.reply import FIRST, PREPARED, ROWS
 from rdsproxy.protocol.responses import Err
 from rdsproxy.relay import errors
@@ -24,6 +24,7 @@ from rdsproxy.relay.signalling import signal
 from rdsproxy.session import restore
 from rdsproxy.session.prepared import (
     BULK_HEAD,
+    FLAGS_AT,
     MAX_STATEMENTS,
     Charset,
     Copy,
@@ -79,7 +80,8 @@ def prepare(client: Client, relay: Relay, packets: bytes, payload: bytes) -> Non
         reply = connection.reply
         state = session.state
         statement = Statement(number, text, state.settings, state.lexer.all_traits(text), reply.parameters)
-        statement.again = partial(_execute_again, statement)
+        if not statement.traits or statement.traits is UNCOUNTED:
+            statement.again = partial(_execute_again, statement)
         if session.pins:
             # What holds the session may be a temporary table, or anything else that the statement was read with.
             statement.keep_to_itself()
@@ -89,26 +91,44 @@ def prepare(client: Client, relay: Relay, packets: bytes, payload: bytes) -> Non
     relay.run(packets, PREPARED, Trait.NONE, prepared, launch)
 
 
-def execute(client: Client, relay: Relay, packets: bytes, payload: bytes, as_sent: bytes | None = None) -> None:
-    """COM_STMT_EXECUTE: on the connection's copy, which is made first where there is none.
+def execute(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_STMT_EXECUTE: on the connection's copy, which is made first where there is none."""
+    client.queries += 1
+    statement = relay.session.statements.by_id.get(payload[1:5])
+    if (
+        statement is not None
+        and statement.again is not None
+        and statement.again_at < len(payload) < MAX_PAYLOAD
+        and not payload[statement.again_at]
+        and not payload[FLAGS_AT]
+    ):
+        relay.run(packets, FIRST, statement.traits, None, statement.again)
+    else:
+        _execute(client, relay, packets, payload, None)
 
-    `as_sent`: what to send in place of `payload` to connections with CLIENT_QUERY_ATTRIBUTES.
-    """
+
+def execute_with_attributes(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
+    """COM_STMT_EXECUTE of a client with CLIENT_QUERY_ATTRIBUTES."""
+    client.queries += 1
+    statement = relay.session.statements.find(statement_id(payload))
+    as_sent = None
+    if statement is not None:
+        try:
+            payload, as_sent = split_execution(payload, statement.parameters)
+        except ProtocolError:
+            client.send_error(errors.MALFORMED)
+            client.ready()
+            return
+    _execute(client, relay, packets, payload, as_sent)
+
+
+def _execute(client: Client, relay: Relay, packets: bytes, payload: bytes, as_sent: bytes | None) -> None:
+    """Execute a statement. `as_sent`: in place of `payload`, for connections with CLIENT_QUERY_ATTRIBUTES."""
     session = relay.session
     number = statement_id(payload)
     statement = session.statements.find(number)
     if statement is None or statement.refused is not None:
         _refuse_execution(client, relay, statement, number)
-        return
-    if (
-        statement.plain
-        and as_sent is None
-        and statement.brings_nothing_new(payload)
-        and not session.cursors
-        and not session.long_data
-        and len(packets) == len(payload) + HEADER_SIZE
-    ):
-        relay.run(packets, FIRST, statement.traits, None, statement.again)
         return
     charset = session.state.charset
     statement.bind(payload, charset)
@@ -130,8 +150,12 @@ def _execute_again(statement: Statement, relay: Relay, connection: DatabaseConne
     This is what clients do most, so it is without whatever can be left out.
     """
     copy = connection.copies.find(statement.key)
-    if copy is not None and copy.serves_again(statement) and not connection.has_attributes:
-        connection.run(b"".join((packets[:_ID_AT], copy.id, packets[_ID_END:])), FIRST, relay.form)
+    # Of a statement that shares its copies none had a cursor, or was told another text.
+    if copy is not None and copy.told == statement.told:
+        packets = b"".join((packets[:_ID_AT], copy.id, packets[_ID_END:]))
+        if connection.has_attributes:
+            packets = frame(with_count(packets[HEADER_SIZE:], statement.parameters))
+        connection.run(packets, FIRST, relay.form)
     else:
         charset = relay.session.state.charset
         execution = Execution(relay, statement, statement.execution, packets[HEADER_SIZE:], charset, None)
@@ -141,20 +165,6 @@ def _execute_again(statement: Statement, relay: Relay, connection: DatabaseConne
 def _opened(session: Session, statement: Statement) -> None:
     if session.status & cap.SERVER_STATUS_CURSOR_EXISTS:
         session.open_cursor(statement.id)
-
-
-def execute_with_attributes(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
-    """COM_STMT_EXECUTE of a client with CLIENT_QUERY_ATTRIBUTES."""
-    statement = relay.session.statements.find(statement_id(payload))
-    as_sent = None
-    if statement is not None:
-        try:
-            payload, as_sent = split_execution(payload, statement.parameters)
-        except ProtocolError:
-            client.send_error(errors.MALFORMED)
-            client.ready()
-            return
-    execute(client, relay, packets, payload, as_sent)
 
 
 def execute_bulk(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:

@@ -41,6 +41,33 @@ Launch = Callable[["Relay", DatabaseConnection, bytes], None]
 class Relay:
     """Runs the commands of one logged-in user on connections that a route leads to."""
 
+    __slots__ = (
+        "_after_ok",
+        "attributes",
+        "behind",
+        "borrowing",
+        "busy",
+        "client",
+        "command",
+        "connection",
+        "deliver",
+        "form",
+        "key",
+        "lost",
+        "pin_log",
+        "repeating",
+        "route",
+        "sequence",
+        "session",
+        "settling",
+        "slow_client",
+        "survive",
+        "traits",
+        "uploading",
+        "waiting",
+        "work",
+    )
+
     def __init__(self, client: Client, route: Route, key: PoolKey, form: ClientForm, session: Session) -> None:
         self.client = client
         self.route = route
@@ -164,11 +191,15 @@ class Relay:
         assert self.command is not None
         packets, expect, launch, _ = self.command
         self.waiting = False
-        self.borrowed(connection)
+        self.connection = connection
+        connection.lend(self)
+        self.behind.arrived(connection)
         if connection.state is not self.session.state or connection.left is not None:
             self.begin(self._restore_and_run(connection, packets, expect, launch))
+        elif launch is None:
+            connection.run(packets, expect, self.form)
         else:
-            self._send(connection, packets, expect, launch)
+            launch(self, connection, packets)
 
     def wait_again(self, deadline: float) -> None:
         """Wait for another target: the one that was waited for is lost."""

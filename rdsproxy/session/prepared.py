@@ -23,7 +23,7 @@ from rdsproxy.protocol.attributes import COUNTED
 from rdsproxy.protocol.framing import frame
 from rdsproxy.protocol.responses import Err
 from rdsproxy.session.state import State
-from rdsproxy.session.statements import UNCOUNTED, Trait
+from rdsproxy.session.statements import Trait
 
 LAST: Final = 0xFFFFFFFF
 """The id by which MariaDB's clients mean the statement that they prepared last."""
@@ -33,7 +33,7 @@ MAX_STATEMENTS: Final = 16382
 _EXECUTE: Final = bytes((commands.STMT_EXECUTE,))
 _BULK_EXECUTE: Final = bytes((commands.STMT_BULK_EXECUTE,))
 _id: Final = Struct("<I")
-_FLAGS_AT: Final = 5
+FLAGS_AT: Final = 5
 _NULLS_AT: Final = 10  # behind the command, the id, the flags and the iteration count
 _NULL: Final = FIELD_TYPE.NULL
 
@@ -54,13 +54,12 @@ class Statement:
     """What a client has prepared, and what it takes to prepare it again on another connection."""
 
     __slots__ = (
-        "_least",
         "_types_at",
         "again",
+        "again_at",
         "id",
         "key",
         "parameters",
-        "plain",
         "refused",
         "state",
         "text",
@@ -75,8 +74,6 @@ class Statement:
         self.state = state
         """In which the server has read it."""
         self.traits = traits
-        self.plain = not traits or traits is UNCOUNTED
-        """Nothing that it does is of interest to the session."""
         self.parameters = parameters
         self.key: Hashable = (text, state, b"")
         """Copies on database connections are kept under it."""
@@ -86,10 +83,10 @@ class Statement:
         """Types of the parameters, as the client has told them."""
         self._types_at = _NULLS_AT + (parameters + 7) // 8
         """Where the flag stands that types follow."""
-        self._least = self._types_at + bool(parameters)
-        """Bytes of an execution that brings nothing new, and no values."""
         self.again: Any = None
-        """What executes it as the relay does, without any new types."""
+        """What launches executions of it that bring nothing new, as long as it is of no interest to the session."""
+        self.again_at = self._types_at if parameters else _NULLS_AT - 1
+        """Where such an execution has a zero: the flag that no types follow, or the end of the iteration count."""
 
     @property
     def runs_by_row(self) -> bool:
@@ -99,6 +96,7 @@ class Statement:
     def keep_to_itself(self) -> None:
         """From here on have copies that no other statement uses."""
         self.key = self
+        self.again = None
 
     def bind(self, payload: bytes, charset: Charset) -> None:
         """Note the types of parameters that a COM_STMT_EXECUTE tells in a session with this character set.
@@ -113,16 +111,8 @@ class Statement:
     def bind_bulk(self, payload: bytes, charset: Charset) -> None:
         """Do as `bind`, for a COM_STMT_BULK_EXECUTE of BULK_HEAD bytes at least."""
         # With any other flag the server refuses it before it reads types.
-        if self.parameters and payload[_FLAGS_AT:BULK_HEAD] == _ONLY_TYPES:
+        if self.parameters and payload[FLAGS_AT:BULK_HEAD] == _ONLY_TYPES:
             self._bind(payload[BULK_HEAD : BULK_HEAD + 2 * self.parameters], charset)
-
-    def brings_nothing_new(self, payload: bytes) -> bool:
-        """Tell whether a COM_STMT_EXECUTE has neither flags nor types: `bind` and `execution` have nothing to do."""
-        return (
-            len(payload) >= self._least
-            and not payload[_FLAGS_AT]
-            and (not self.parameters or not payload[self._types_at])
-        )
 
     def _bind(self, types: bytes, charset: Charset) -> None:
         known, under = self.told
@@ -174,23 +164,23 @@ class Statement:
                 if under != charset:
                     return None
                 copy.told = self.told
-                return b"".join((head, payload[_FLAGS_AT:at], b"\x01", types, payload[at + 1 :]))
+                return b"".join((head, payload[FLAGS_AT:at], b"\x01", types, payload[at + 1 :]))
             copy.told = self.told
-        return head + payload[_FLAGS_AT:]
+        return head + payload[FLAGS_AT:]
 
     def bulk_execution(self, payload: bytes, copy: Copy, charset: Charset) -> bytes | None:
         """Do as `execution`, for a COM_STMT_BULK_EXECUTE, after `bind_bulk`."""
         head = _BULK_EXECUTE + copy.id
         if self.parameters and copy.told != self.told:
             types, under = self.told
-            if not payload[_FLAGS_AT] & _TELLS_TYPES and types:
+            if not payload[FLAGS_AT] & _TELLS_TYPES and types:
                 if under != charset:
                     return None
                 copy.told = self.told
-                flags = bytes((payload[_FLAGS_AT] | _TELLS_TYPES, payload[_FLAGS_AT + 1]))
+                flags = bytes((payload[FLAGS_AT] | _TELLS_TYPES, payload[FLAGS_AT + 1]))
                 return b"".join((head, flags, types, payload[BULK_HEAD:]))
             copy.told = self.told
-        return head + payload[_FLAGS_AT:]
+        return head + payload[FLAGS_AT:]
 
 
 def _differ(some: bytes, others: bytes) -> bool:
@@ -203,7 +193,7 @@ def _differ(some: bytes, others: bytes) -> bool:
 
 def opens_cursor(payload: bytes) -> bool:
     """Tell whether a COM_STMT_EXECUTE asks for a cursor."""
-    return len(payload) > _FLAGS_AT and payload[_FLAGS_AT] & ~COUNTED != 0
+    return len(payload) > FLAGS_AT and payload[FLAGS_AT] & ~COUNTED != 0
 
 
 def statement_id(payload: bytes) -> int:
@@ -219,15 +209,16 @@ def renumbered(payload: bytes, copy: Copy) -> bytes:
 class Statements:
     """The prepared statements of one session."""
 
-    __slots__ = ("_by_id", "_last", "_latest")
+    __slots__ = ("_last", "_latest", "by_id")
 
     def __init__(self) -> None:
-        self._by_id: dict[int, Statement] = {}
+        self.by_id: dict[bytes, Statement] = {}
+        """By their ids as they stand in packets."""
         self._last = 0
         self._latest = 0
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self.by_id)
 
     def begin(self) -> int:
         """Give the id that the statement will have that is about to be prepared. Until it is, there is no last one."""
@@ -237,20 +228,20 @@ class Statements:
 
     def add(self, statement: Statement) -> None:
         """Note a statement that has been prepared."""
-        self._by_id[statement.id] = statement
+        self.by_id[_id.pack(statement.id)] = statement
         self._latest = statement.id
 
     def find(self, number: int) -> Statement | None:
         """Give the statement of that id, or the last one for `LAST`."""
-        return self._by_id.get(self._latest if number == LAST else number)
+        return self.by_id.get(_id.pack(self._latest if number == LAST else number))
 
     def close(self, number: int) -> Statement | None:
         """Forget the statement of that id, and give it, if there is one."""
-        return self._by_id.pop(number, None)
+        return self.by_id.pop(_id.pack(number), None)
 
     def clear(self) -> None:
         """Forget all."""
-        self._by_id.clear()
+        self.by_id.clear()
         self._last = self._latest = 0
 
 
@@ -267,10 +258,6 @@ class Copy:
         """It has another text than the statement, for one execution."""
         self.told = _NOTHING_TOLD
         """Types of the parameters, as the server knows them."""
-
-    def serves_again(self, statement: Statement) -> bool:
-        """Tell whether an execution that brings nothing new is for this copy as it is for the statement."""
-        return self.told == statement.told and not self.had_cursor and not self.retold
 
 
 class Copies:

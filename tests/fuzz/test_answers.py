@@ -150,6 +150,7 @@ class Client:
     """A client as its relay sees it; answers are kept in order."""
 
     id = 1
+    queries = 0
 
     def __init__(self) -> None:
         self.log: Any = structlog.get_logger()
