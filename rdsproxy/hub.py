@@ -11,6 +11,7 @@ Where there is no epoll the connections stay with the reactor: slower, otherwise
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,7 +22,7 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["Hub", "Reader", "serve", "serve_python"]
+__all__ = ["Hub", "Reader", "send", "send_python", "serve", "serve_python"]
 
 _TURN: Final = 0.002  # seconds after which the reactor gets its turn
 _WAIT: Final = 1  # milliseconds to wait for more
@@ -74,10 +75,21 @@ def serve_python(epoll: select.epoll, readers: Mapping[int, Reader], wait: int) 
     return bool(events)
 
 
+def send_python(fd: int, data: bytes | bytearray) -> int:
+    """Send to a socket that does not block; give how many bytes it took: 0 also if it is broken.
+
+    Has a compiled twin like `serve_python`.
+    """
+    try:
+        return os.write(fd, data)
+    except OSError:
+        return 0
+
+
 try:
-    from rdsproxy._serve import serve
+    from rdsproxy._serve import send, serve
 except ImportError:
-    serve = serve_python
+    send, serve = send_python, serve_python
 
 
 @implementer(IReadDescriptor)

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rdsproxy.hub import Hub
+from rdsproxy.hub import Hub, send
 
 _log = Logger()
 _LINGER: Final = 5.0  # seconds
@@ -79,7 +79,6 @@ class Wire(Protocol):
         "_hub",
         "_linger",
         "_reads_to_hub",
-        "_send",
         "_wires",
         "connected",
         "lost",
@@ -98,10 +97,10 @@ class Wire(Protocol):
         self.lost = False
         """The connection is closed, or about to be."""
         self._wires = wires
-        self._send: Callable[[Any], int] | None = None
         self._backlog = False
         self._hub: Hub | None = None
         self._fd = -1
+        """Of the plain socket; -1: something is above it (TLS, say), or it is closed and others may have its number."""
         self._reads_to_hub = 0
         self._linger: IDelayedCall | None = None
 
@@ -113,7 +112,7 @@ class Wire(Protocol):
             if not isinstance(transport, unix.Server):
                 transport.setTcpNoDelay(True)
                 _keep_alive(transport.socket)
-            self._send = transport.socket.send
+            self._fd = transport.fileno()
             self.recv = transport.socket.recv
         transport.registerProducer(self, True)
 
@@ -132,11 +131,10 @@ class Wire(Protocol):
     def _join_hub(self) -> None:
         """Be read by the hub from here on, if there is one and the connection is a plain socket."""
         hub = self._wires.hub
-        if hub is not None and self._send is not None and not self.lost:
+        if hub is not None and self._fd >= 0 and not self.lost:
             self.transport.stopReading()
             self._hub = hub
             hub.outside -= 1
-            self._fd = self.transport.fileno()
             hub.add(self._fd, self)
 
     def read_failed(self, error: Exception) -> None:
@@ -175,15 +173,12 @@ class Wire(Protocol):
 
     def write(self, data: bytes | bytearray) -> None:
         """Send `data` behind everything sent before."""
-        send = self._send
-        if send is not None and not self._backlog:
-            try:
-                sent = send(data)
-            except OSError:
-                # Full or broken: the transport finds out which.
-                sent = 0
+        fd = self._fd
+        if fd >= 0 and not self._backlog:
+            sent = send(fd, data)
             if sent == len(data):
                 return
+            # Full or broken: the transport finds out which.
             self._backlog = True
             data = data[sent:]
         elif self._backlog:
@@ -200,7 +195,7 @@ class Wire(Protocol):
 
         It goes to the TLS layer: to read it as packets would let anyone on the path put commands into the session.
         """
-        self._send = None
+        self._fd = -1
         self.transport.unregisterProducer()
         self.transport.startTLS(context)
         self.transport.registerProducer(self, True)
@@ -210,7 +205,7 @@ class Wire(Protocol):
     def speak_through(self, layer: Any) -> None:
         """Put `layer` above the transport, and above TLS: it is the transport from here on, and gets what is read."""
         transport = self.transport
-        self._send = None
+        self._fd = -1
         for holder, name in (
             (transport, "wrappedProtocol"),
             (transport, "protocol"),
@@ -227,7 +222,7 @@ class Wire(Protocol):
             self._leave_hub()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
-            if self._send is None or self._backlog:
+            if self._fd < 0 or self._backlog:
                 # TLS waits for the other side to agree, what is queued for it to read: not for ever.
                 self._linger = self._wires.reactor.callLater(_LINGER, self.transport.abortConnection)
 
@@ -247,6 +242,7 @@ class Wire(Protocol):
         """Note that the connection is closed."""
         self.lost = True
         self._leave_hub()
+        self._fd = -1
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
         self.closed(reason)

@@ -226,6 +226,47 @@ def test_a_hub_closed_by_a_reader_reads_no_more(reactor: Watching, ends: Ends) -
     assert own.fileno() == -1
 
 
+Send = Callable[[int, bytes | bytearray], int]
+
+
+@pytest.fixture(params=["compiled", "python"])
+def send(request: pytest.FixtureRequest) -> Send:
+    """Give either way to send."""
+    if request.param == "python":
+        return hub.send_python
+    sends: Send = compiled_helper("rdsproxy._serve").send
+    return sends
+
+
+def test_sending(send: Send) -> None:
+    """As much as there is room for; nothing to who is full, gone or closed, and no error."""
+    own, other = socket.socketpair()
+    own.setblocking(False)
+    with own, other:
+        assert send(own.fileno(), b"one") == send(own.fileno(), bytearray(b"two")) == 3
+        assert other.recv(100) == b"onetwo"
+        large = bytes(1 << 24)
+        taken = send(own.fileno(), large)
+        assert 0 < taken < len(large)
+        while (more := send(own.fileno(), b"x")) == 1:
+            taken += 1
+        assert more == 0
+        other.setblocking(False)
+        assert sum(map(len, iter(lambda: _received(other), b""))) == taken
+        other.close()
+        assert send(own.fileno(), b"to nobody") == 0
+        number = own.fileno()
+    assert send(number, b"closed") == 0
+    assert send(-1, b"closed") == 0
+
+
+def _received(own: socket.socket) -> bytes:
+    try:
+        return own.recv(1 << 20)
+    except BlockingIOError:
+        return b""
+
+
 class Transport:
     """As much of one as a wire needs to change over to the hub."""
 
@@ -244,7 +285,7 @@ def test_the_hub_knows_whether_others_wait_in_the_reactor(own: hub.Hub, ends: En
         wire.recv = end.recv
         wire.receive = end.receive
         wire.makeConnection(Transport(end.socket.fileno()))  # type: ignore[no-untyped-call]
-        wire._send = end.socket.send
+        wire._fd = end.socket.fileno()
         connections.append(wire)
     assert own.outside == 3
     for wire in connections:

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from struct import Struct
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from pymysql.constants import FIELD_TYPE
 
@@ -50,6 +51,28 @@ _ONLY_TYPES: Final = b"\x80\0"
 _AT_ONCE: Final = re.compile(rb"\s*(?:INSERT|REPLACE)\b", re.IGNORECASE)
 
 
+class Key:
+    """What statements must have in common to share copies. Equal ones are one object: to find one is to compare ids."""
+
+    __slots__ = ("__weakref__", "state", "text", "types")
+
+    def __init__(self, text: bytes, state: State, types: bytes) -> None:
+        self.text = text
+        self.state = state
+        self.types = types
+
+    @staticmethod
+    def of(text: bytes, state: State, types: bytes) -> Key:
+        """Give the key for this text, read in this state, and first executed with these types (empty: not yet)."""
+        key = _keys.get((text, state, types))
+        if key is None:
+            key = _keys[text, state, types] = Key(text, state, types)
+        return key
+
+
+_keys: WeakValueDictionary[tuple[bytes, State, bytes], Key] = WeakValueDictionary()
+
+
 class Statement:
     """What a client has prepared, and what it takes to prepare it again on another connection."""
 
@@ -75,7 +98,7 @@ class Statement:
         """In which the server has read it."""
         self.traits = traits
         self.parameters = parameters
-        self.key: Hashable = (text, state, b"")
+        self.key: Key | Statement = Key.of(text, state, b"")
         """Copies on database connections are kept under it."""
         self.refused: Err | None = None
         """Why some of its long data could not be sent: nobody waits for an answer to these, so its execution tells."""
@@ -124,7 +147,7 @@ class Statement:
             if known and _differ(known, types):
                 self.keep_to_itself()
             elif not known:
-                self.key = (self.text, self.state, types)
+                self.key = Key.of(self.text, self.state, types)
         self.told = (types, charset)
 
     def retold_as(self, text: bytes) -> Statement:
@@ -142,7 +165,7 @@ class Statement:
             return None
         if copy is None and self.key is not self and self.told[0]:
             # Prepared, by this session or another, and not yet executed.
-            copy = copies.rename((self.text, self.state, b""), self.key)
+            copy = copies.rename(Key.of(self.text, self.state, b""), self.key)
         return copy
 
     def execution(self, payload: bytes, copy: Copy, charset: Charset) -> bytes | None:

@@ -14,8 +14,8 @@ from tests.fuzz.conftest import CONNECTIONS, CONTROL
 from tests.fuzz.watch import Control, descriptors, descriptors_beside_the_pool, until
 from tests.integration.proxy import Proxy
 
-RANDOM_STREAMS = 10_000  # half of them before the login, half behind it
-MUTATED_STREAMS = 10_000
+RANDOM_STREAMS = 5_000  # half of them before the login, half behind it; `make soak` has a million before it
+MUTATED_STREAMS = 5_000
 WARM_UP = 1_000
 MEMORY = 24 << 20  # bytes by which the process may have grown, of which most is Python's heap in pieces
 
