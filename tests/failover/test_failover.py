@@ -32,7 +32,7 @@ from tests.servers import DatabaseServer, free_port
 
 Kind = type[DatabaseServer]
 
-FAILOVERS = int(os.environ.get("RDSPROXY_FAILOVERS", "6"))
+FAILOVERS = int(os.environ.get("RDSPROXY_FAILOVERS", "5"))
 """How many the bank goes through before each of the two servers. They take two to five seconds each."""
 
 UNKNOWN, ROLLED_BACK, READ_ONLY = (2013, "08S01"), (1213, "40001"), (1290, "HY000")
