@@ -56,8 +56,8 @@ test: $(VENV)/.for-test $(VENV)/.for-drivers ## all tests, on MariaDB and MySQL;
 	@.ci/packages "the tests" mariadb-server=/usr/lib/mysql/plugin/auth_ed25519.so mariadb-client=mariadb \
 		nodejs=node npm=npm iproute2=tc $$($(BIN)/python -m tests.drivers) || [ -z "$${CI:-}" ]
 	@$(BIN)/python -m tests.servers || [ -z "$${CI:-}" ]
-	@# Two processes, one with each server: most of the time a test waits for a program to start or to end.
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(TEST_ARGS)
+	@# Two processes: most of the time a test waits for a program to start or to end. A file's tests share what they start.
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(TEST_ARGS)
 
 .PHONY: soak
 soak: $(VENV)/.for-test ## fuzz the door, then random scripts through the proxy and beside it; SOAK_ARGS, FUZZ_ARGS=--help

@@ -80,17 +80,6 @@ def server(database: DatabaseServer) -> DatabaseServer:
     return database
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let two processes share the work, one with each server: other files go to whoever is free."""
-    for item in items:
-        parameters = getattr(item, "callspec", None)
-        kind = parameters.params.get("database") if parameters is not None else None
-        if kind is None:
-            names = getattr(item, "fixturenames", ())
-            kind = next((name for name in ("mariadb", "mysql") if name in names), item.path.name)
-        item.add_marker(pytest.mark.xdist_group(kind))
-
-
 AnyServer = TypeVar("AnyServer", bound=DatabaseServer)
 
 
