@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.python.failure import Failure
 
 from rdsproxy.errors import StartError
+from rdsproxy.frontend.accepting import accept_few
 
 BACKLOG = 4096
 """Connections that the kernel completes before they are accepted.
@@ -34,7 +35,7 @@ def listen(
     factory: IProtocolFactory,
     ports: list[IListeningPort],
     reactor: Any,
-    opened: Callable[[IListeningPort], None] | None = None,
+    opened: Callable[[IListeningPort], None] = accept_few,
 ) -> None:
     """Listen on one endpoint, put the port into `ports`, and tell `opened` of it. Raises ListenError.
 
@@ -43,8 +44,7 @@ def listen(
     failures: list[Failure] = []
 
     def listened(port: IListeningPort) -> None:
-        if opened is not None:
-            opened(port)
+        opened(port)
         ports.append(port)
 
     try:

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from rdsproxy.frontend.accepting import AT_ONCE, post
 from rdsproxy.frontend.door import Entrance
 from rdsproxy.frontend.networks import Networks
+from rdsproxy.listening import listen
 from rdsproxy.protocol.responses import Err
 
 
@@ -36,8 +37,9 @@ def anybody(host: str) -> None:
 
 def test_few_in_each_turn() -> None:
     reactor, factory = SelectReactor(), Counting()
-    port: Any = reactor.listenTCP(0, factory, backlog=100, interface="127.0.0.1")
-    assert post(port, anybody)
+    ports: list[Any] = []
+    listen("tcp:0:interface=127.0.0.1", factory, ports, reactor)
+    (port,) = ports
     with ExitStack() as crowd:
         for _ in range(5 * AT_ONCE):
             crowd.enter_context(socket.create_connection(("127.0.0.1", port.getHost().port)))

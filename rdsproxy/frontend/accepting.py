@@ -17,6 +17,11 @@ Porter = Callable[[str], bytes | None]
 """Gives what somebody from this address (empty: a Unix socket) is sent away with; None: they may come in."""
 
 
+def accept_few(port: Any) -> None:
+    """Do as `post`, for a port where everybody may come in."""
+    post(port, lambda host: None)
+
+
 def post(port: Any, porter: Porter) -> bool:
     """Have a listening port of Twisted's accept no more than `AT_ONCE` connections in one turn of the reactor.
 
