@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import mysql.connector
+
 from tests.iam.tokens import HOST, KEY_ID, REGION, SECRET
 from tests.integration.logins import Login
 from tests.integration.proxy import NATIVE, Account, Proxy, settings_of
@@ -64,3 +66,9 @@ def asked_for_token(proxy: Proxy, certificates: Certificates) -> Login:
     client.start_tls(certificates)
     assert client.respond(NATIVE.name, b"").startswith(b"\xfemysql_clear_password")
     return client
+
+
+def by_connector(proxy: Proxy, user: str, password: str, certificates: Certificates, **more: Any) -> Any:
+    """Connect with MySQL's own driver, in Python and over TLS."""
+    login = {"host": proxy.host, "port": proxy.port, "user": user, "password": password}
+    return mysql.connector.connect(**login, ssl_ca=str(certificates.ca), use_pure=True, **more)

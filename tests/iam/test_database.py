@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mysql.connector
 import pymysql
 import pytest
 
 from rdsproxy.iam.errors import TokenError
 from rdsproxy.iam.keys import AccessKey, KeyVerifier
 from tests.iam.database import TokenDatabase
-from tests.iam.proxy import IAMProxy
+from tests.iam.proxy import IAMProxy, by_connector
 from tests.iam.sts import sign_sts
 from tests.iam.test_sts import CANNOT, DENIED, reason_after
 from tests.iam.tokens import KEY_ID, REGION, SECRET, outcome, sign
@@ -110,14 +109,7 @@ def test_a_token(scene: Scene) -> None:
 
 
 def test_connector_python_and_another_name_of_the_writer(scene: Scene, certificates: Certificates) -> None:
-    with mysql.connector.connect(
-        host=scene.proxy.host,
-        port=scene.proxy.port,
-        user=NATIVE.name,
-        password=scene.token(host=CLUSTER),
-        ssl_ca=str(certificates.ca),
-        use_pure=True,
-    ) as connection:
+    with by_connector(scene.proxy, NATIVE.name, scene.token(host=CLUSTER), certificates) as connection:
         cursor = connection.cursor()
         cursor.execute("SELECT 6 * 7")
         assert cursor.fetchall() == [(42,)]

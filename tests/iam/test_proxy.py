@@ -11,7 +11,7 @@ import pymysql
 import pytest
 
 from rdsproxy.protocol.responses import parse_err
-from tests.iam.proxy import IAMProxy, asked_for_token
+from tests.iam.proxy import IAMProxy, asked_for_token, by_connector
 from tests.iam.tokens import BAD, HOST, SECRET, sign
 from tests.integration.proxy import NATIVE, SHA2, Account, one, refused
 from tests.servers import Certificates, DatabaseServer
@@ -46,15 +46,8 @@ def test_a_token(proxy: IAMProxy) -> None:
 
 
 def test_connector_python(proxy: IAMProxy, certificates: Certificates) -> None:
-    with mysql.connector.connect(
-        host=proxy.host,
-        port=proxy.port,
-        user=NATIVE.name,
-        password=sign(NATIVE.name),
-        ssl_ca=str(certificates.ca),
-        auth_plugin="mysql_clear_password",
-        use_pure=True,
-    ) as connection:
+    token = sign(NATIVE.name)
+    with by_connector(proxy, NATIVE.name, token, certificates, auth_plugin="mysql_clear_password") as connection:
         cursor = connection.cursor()
         cursor.execute("SELECT 6 * 7")
         assert cursor.fetchall() == [(42,)]
@@ -69,14 +62,7 @@ def test_others_have_their_passwords(proxy: IAMProxy) -> None:
 
 def test_change_user(proxy: IAMProxy, certificates: Certificates) -> None:
     """To a user with tokens, by a token, and not by the password."""
-    with mysql.connector.connect(
-        host=proxy.host,
-        port=proxy.port,
-        user=SHA2.name,
-        password=SHA2.password,
-        ssl_ca=str(certificates.ca),
-        use_pure=True,
-    ) as connection:
+    with by_connector(proxy, SHA2.name, SHA2.password, certificates) as connection:
         connection.cmd_change_user(NATIVE.name, sign(NATIVE.name), "app")
         cursor = connection.cursor()
         cursor.execute("SELECT SUBSTRING_INDEX(USER(), '@', 1)")

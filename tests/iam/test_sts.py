@@ -15,7 +15,7 @@ from moto.moto_server.werkzeug_app import create_backend_app
 
 from rdsproxy.protocol.handshake import ChangeUser
 from tests.iam.bad_sts import BAD
-from tests.iam.proxy import IAMProxy, asked_for_token
+from tests.iam.proxy import IAMProxy, asked_for_token, by_connector
 from tests.iam.sts import (
     ROLE,
     SESSION,
@@ -110,15 +110,8 @@ def test_a_token_of_a_role(proxy: IAMProxy, sts: STS) -> None:
 
 
 def test_connector_python_with_the_key_of_a_user(proxy: IAMProxy, sts: STS, certificates: Certificates) -> None:
-    with mysql.connector.connect(
-        host=proxy.host,
-        port=proxy.port,
-        user=NATIVE.name,
-        password=sign_sts(NATIVE.name, key_id=KEY_ID, session=None, sts="sts.amazonaws.com", region="us-east-1"),
-        ssl_ca=str(certificates.ca),
-        auth_plugin="mysql_clear_password",
-        use_pure=True,
-    ) as connection:
+    token = sign_sts(NATIVE.name, key_id=KEY_ID, session=None, sts="sts.amazonaws.com", region="us-east-1")
+    with by_connector(proxy, NATIVE.name, token, certificates, auth_plugin="mysql_clear_password") as connection:
         cursor = connection.cursor()
         cursor.execute("SELECT 6 * 7")
         assert cursor.fetchall() == [(42,)]
@@ -151,14 +144,7 @@ def test_the_token_of_the_docs(proxy: IAMProxy, sts: STS, monkeypatch: pytest.Mo
 
 def test_change_user(proxy: IAMProxy, sts: STS, certificates: Certificates) -> None:
     """To a user with tokens: one question to STS for each fresh token."""
-    with mysql.connector.connect(
-        host=proxy.host,
-        port=proxy.port,
-        user=SHA2.name,
-        password=SHA2.password,
-        ssl_ca=str(certificates.ca),
-        use_pure=True,
-    ) as connection:
+    with by_connector(proxy, SHA2.name, SHA2.password, certificates) as connection:
         for number in (1, 2):
             connection.cmd_change_user(NATIVE.name, sign_sts(NATIVE.name), "app")
             assert len(sts.asked) == number

@@ -16,7 +16,8 @@ from rdsproxy.pool.route import Route
 from rdsproxy.topology.group import GRACE, Group
 from rdsproxy.topology.health import Health, Reason, Role, State
 from rdsproxy.topology.target import Place, Target
-from tests.pool.test_pool import APP, Client, Database
+from tests.pool.test_pool import APP, Database
+from tests.pool.test_route import Routed
 
 WRITER = Health(State.AVAILABLE, Role.READ_WRITE)
 READER = Health(State.AVAILABLE, Role.READ_ONLY, lag=0.5)
@@ -64,19 +65,6 @@ class Discovery:
 
     def stop(self) -> None:
         """Nothing to stop."""
-
-
-class Waiter(Client):
-    """A client that goes on waiting on its route."""
-
-    def __init__(self, route: Route) -> None:
-        super().__init__()
-        self.route = route
-        route.wait(self, APP, None)
-
-    def wait_again(self, deadline: float) -> None:
-        super().wait_again(deadline)
-        self.route.wait(self, APP, None, deadline)
 
 
 class Borrower:
@@ -161,14 +149,14 @@ class Bench:
         """Give the server of that name."""
         return next(target for target in self.group.targets if target.place.host == name)
 
-    def borrow(self, route: Route | None = None) -> Waiter:
+    def borrow(self, route: Route | None = None) -> Routed:
         """Wait for a connection, of the writer unless it says otherwise."""
         self.open()
-        waiter = Waiter(route or self.group.writers)
+        waiter = Routed(route or self.group.writers)
         self.open()
         return waiter
 
-    def where(self, waiter: Waiter) -> str:
+    def where(self, waiter: Routed) -> str:
         """Tell which server a waiter has got a connection of; empty: none yet."""
         return next(
             (name for name, database in self.databases.items() if waiter.connection in database.open), ""
@@ -415,11 +403,11 @@ def test_what_was_under_way_at_a_lost_reader_goes_to_another_at_once() -> None:
     bench.look(a=WRITER, b=READER, c=READER)
     holder = bench.borrow(bench.group.readers)
     lost = bench.where(holder)
-    again: list[Waiter] = []
+    again: list[Routed] = []
 
     class Repeater(Borrower):
         def connection_broken(self, why: str) -> None:
-            again.append(Waiter(bench.group.readers))
+            again.append(Routed(bench.group.readers))
 
     assert holder.connection is not None
     holder.connection.borrower = Repeater()  # type: ignore[assignment]
