@@ -8,6 +8,7 @@
 
 #define AT_ONCE 256
 #define READ_SIZE 65536
+#define AHEAD 262144
 
 static PyObject *name_receive, *name_ended, *name_failed;
 
@@ -31,28 +32,75 @@ tell_failed(PyObject *reader)
     return done == NULL ? -1 : 0;
 }
 
-/* Read one socket and hand on what there is. */
-static int
-serve_one(PyObject *reader, int fd, char *buffer)
-{
-    PyObject *receive, *data, *done = NULL;
-    Py_ssize_t size = recv(fd, buffer, READ_SIZE, MSG_DONTWAIT);
+struct come {
+    int fd;
+    PyObject *reader;
+    PyObject *data; /* NULL: it has ended */
+};
 
-    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return 0;
-    if (size <= 0) {
-        done = PyObject_CallMethodNoArgs(reader, name_ended);
+static PyObject *
+reader_of(PyObject *readers, int fd)
+{
+    PyObject *reader, *key = PyLong_FromLong(fd);
+
+    if (key == NULL)
+        return NULL;
+    reader = PyDict_GetItemWithError(readers, key);
+    Py_DECREF(key);
+    return reader;
+}
+
+/* Read the sockets of events from `*each` on, until that is much; give how many have something. */
+static int
+read_some(PyObject *readers, struct epoll_event *events, int ready, int *each, struct come *come)
+{
+    char buffer[READ_SIZE];
+    Py_ssize_t size, all = 0;
+    int count = 0;
+
+    while (*each < ready && all < AHEAD) {
+        int fd = events[(*each)++].data.fd;
+        PyObject *data = NULL, *reader = reader_of(readers, fd);
+        if (reader == NULL) {
+            if (PyErr_Occurred())
+                break;
+            continue;
+        }
+        size = recv(fd, buffer, READ_SIZE, MSG_DONTWAIT);
+        if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+            continue;
+        if (size > 0) {
+            data = PyBytes_FromStringAndSize(buffer, size);
+            if (data == NULL)
+                break;
+            all += size;
+        }
+        come[count].fd = fd;
+        come[count].reader = Py_NewRef(reader);
+        come[count++].data = data;
+    }
+    return count;
+}
+
+/* Hand on what came for a reader, unless one before it has removed it. */
+static int
+hand_on(PyObject *readers, struct come *come)
+{
+    PyObject *receive, *done = NULL;
+
+    if (reader_of(readers, come->fd) != come->reader)
+        return PyErr_Occurred() ? -1 : 0;
+    if (come->data == NULL) {
+        done = PyObject_CallMethodNoArgs(come->reader, name_ended);
         Py_XDECREF(done);
         return done == NULL ? -1 : 0;
     }
-    receive = PyObject_GetAttr(reader, name_receive);
-    data = PyBytes_FromStringAndSize(buffer, size);
-    if (receive != NULL && data != NULL)
-        done = PyObject_CallOneArg(receive, data);
+    receive = PyObject_GetAttr(come->reader, name_receive);
+    if (receive != NULL)
+        done = PyObject_CallOneArg(receive, come->data);
     Py_XDECREF(receive);
-    Py_XDECREF(data);
     if (done == NULL)
-        return tell_failed(reader);
+        return tell_failed(come->reader);
     Py_DECREF(done);
     return 0;
 }
@@ -61,9 +109,9 @@ static PyObject *
 serve(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     struct epoll_event events[AT_ONCE];
-    char buffer[READ_SIZE];
+    struct come come[AT_ONCE];
     PyObject *readers;
-    int epoll, wait, ready, each;
+    int epoll, wait, ready, each = 0;
 
     (void)module;
     if (count != 3 || !PyDict_Check(args[1])) {
@@ -87,21 +135,16 @@ serve(PyObject *module, PyObject *const *args, Py_ssize_t count)
             Py_RETURN_FALSE;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
-    for (each = 0; each < ready; each++) {
-        int failed, fd = events[each].data.fd;
-        PyObject *reader, *key = PyLong_FromLong(fd);
-        if (key == NULL)
-            return NULL;
-        reader = PyDict_GetItemWithError(readers, key);
-        Py_DECREF(key);
-        if (reader == NULL) {
-            if (PyErr_Occurred())
-                return NULL;
-            continue;
+    while (each < ready) {
+        int next, failed = 0, came = read_some(readers, events, ready, &each, come);
+        if (PyErr_Occurred())
+            failed = -1;
+        for (next = 0; next < came; next++) {
+            if (!failed)
+                failed = hand_on(readers, &come[next]);
+            Py_DECREF(come[next].reader);
+            Py_XDECREF(come[next].data);
         }
-        Py_INCREF(reader);
-        failed = serve_one(reader, fd, buffer);
-        Py_DECREF(reader);
         if (failed)
             return NULL;
     }
@@ -112,7 +155,7 @@ static PyObject *
 send_now(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     Py_buffer view;
-    Py_ssize_t sent;
+    Py_ssize_t sent, size;
     int fd;
 
     (void)module;
@@ -126,8 +169,9 @@ send_now(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (PyObject_GetBuffer(args[1], &view, PyBUF_SIMPLE))
         return NULL;
     sent = send(fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    size = view.len;
     PyBuffer_Release(&view);
-    return PyLong_FromSsize_t(sent < 0 ? 0 : sent);
+    return PyLong_FromSsize_t(sent < 0 ? size : size - sent);
 }
 
 static PyMethodDef methods[] = {

@@ -6,6 +6,9 @@ epoll of their own, which is itself one reader in the reactor. Its sockets are r
 even waits a little for what comes next, and ends soon, so that the reactor's timers and everybody else's connections
 get their turn.
 
+All that are ready are read before any of it is dealt with: between two system calls the code that deals with it would
+have to come back into the processor's caches each time (measured: a tenth of the time outside the kernel).
+
 Where there is no epoll the connections stay with the reactor: slower, otherwise the same.
 """
 
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, Protocol, Self
@@ -28,6 +31,7 @@ _TURN: Final = 0.002  # seconds after which the reactor gets its turn
 _WAIT: Final = 1  # milliseconds to wait for more
 _AT_ONCE: Final = 256  # events taken by one poll
 _READ_SIZE: Final = 1 << 16
+_AHEAD: Final = 1 << 18  # bytes read before they are dealt with; large results are not to fill the caches
 
 
 class Reader(Protocol):
@@ -49,13 +53,32 @@ class Reader(Protocol):
 
 
 def serve_python(epoll: select.epoll, readers: Mapping[int, Reader], wait: int) -> bool:
-    """Wait up to `wait` milliseconds for sockets that have something, and read each of them once.
+    """Wait up to `wait` milliseconds for sockets that have something, read each of them once, and hand on what came.
 
-    Gives whether there were any. Has a compiled twin, used when it could be built, since this runs for each packet.
+    A reader that is taken out of `readers` gets nothing any more. Gives whether there was anything. Has a compiled
+    twin, used when it could be built, since this runs for each packet.
     """
     events = epoll.poll(wait / 1000, _AT_ONCE)
+    waiting = iter(events)
+    while come := _read(waiting, readers):
+        for fd, reader, data in come:
+            if readers.get(fd) is not reader:
+                continue  # one before it has removed it
+            if not data:
+                reader.read_ended()
+                continue
+            try:
+                reader.receive(data)
+            except Exception as error:
+                reader.read_failed(error)
+    return bool(events)
+
+
+def _read(events: Iterator[tuple[int, int]], readers: Mapping[int, Reader]) -> list[tuple[int, Reader, bytes]]:
+    """Read sockets until that is much; give what came, nothing for those that have ended."""
+    come = []
+    size = 0
     for fd, _event in events:
-        # A reader before this one may have removed it.
         reader = readers.get(fd)
         if reader is None:
             continue
@@ -65,25 +88,22 @@ def serve_python(epoll: select.epoll, readers: Mapping[int, Reader], wait: int) 
             continue
         except OSError:
             data = b""
-        if not data:
-            reader.read_ended()
-            continue
-        try:
-            reader.receive(data)
-        except Exception as error:
-            reader.read_failed(error)
-    return bool(events)
+        come.append((fd, reader, data))
+        size += len(data)
+        if size >= _AHEAD:
+            break
+    return come
 
 
 def send_python(fd: int, data: bytes | bytearray) -> int:
-    """Send to a socket that does not block; give how many bytes it took: 0 also if it is broken.
+    """Send to a socket that does not block; give how many bytes it did not take: all of them also if it is broken.
 
     Has a compiled twin like `serve_python`.
     """
     try:
-        return os.write(fd, data)
+        return len(data) - os.write(fd, data)
     except OSError:
-        return 0
+        return len(data)
 
 
 try:
@@ -100,6 +120,7 @@ class Hub:
         self._reactor = reactor
         self._epoll = select.epoll()
         self._readers: dict[int, Reader] = {}
+        self._paused: set[int] = set()
         self.outside = 0
         """Connections of the proxy that wait in the reactor: while there are any, the hub does not wait."""
         reactor.addReader(self)
@@ -120,9 +141,22 @@ class Hub:
     def remove(self, fd: int) -> None:
         """Leave `fd` alone from here on. To be called before it is closed."""
         if self._readers.pop(fd, None) is not None:
+            self._paused.discard(fd)
             # It may be closed, as Twisted does before it tells the protocol: then the epoll has forgotten it by itself.
             with suppress(OSError):
                 self._epoll.unregister(fd)
+
+    def pause(self, fd: int) -> None:
+        """Read no more of `fd` for now. What has been read of it already is handed on."""
+        if fd not in self._paused:
+            self._paused.add(fd)
+            self._epoll.unregister(fd)
+
+    def resume(self, fd: int) -> None:
+        """End `pause`."""
+        if fd in self._paused:
+            self._paused.remove(fd)
+            self._epoll.register(fd, select.EPOLLIN)
 
     def close(self) -> None:
         """Leave the reactor."""

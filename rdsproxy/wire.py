@@ -74,7 +74,7 @@ class Wire(Protocol):
 
     # With more than thirty attributes an instance's dictionary is one of its own, and slow.
     __slots__ = (
-        "_backlog",
+        "_direct",
         "_fd",
         "_hub",
         "_linger",
@@ -97,10 +97,11 @@ class Wire(Protocol):
         self.lost = False
         """The connection is closed, or about to be."""
         self._wires = wires
-        self._backlog = False
         self._hub: Hub | None = None
         self._fd = -1
         """Of the plain socket; -1: something is above it (TLS, say), or it is closed and others may have its number."""
+        self._direct = -1
+        """The same while all that was sent is gone, so that more can be written at once; otherwise -1."""
         self._reads_to_hub = 0
         self._linger: IDelayedCall | None = None
 
@@ -112,7 +113,7 @@ class Wire(Protocol):
             if not isinstance(transport, unix.Server):
                 transport.setTcpNoDelay(True)
                 _keep_alive(transport.socket)
-            self._fd = transport.fileno()
+            self._fd = self._direct = transport.fileno()
             self.recv = transport.socket.recv
         transport.registerProducer(self, True)
 
@@ -160,32 +161,31 @@ class Wire(Protocol):
     def stop_reading(self) -> None:
         """Take nothing of the other side until `read_again`."""
         if self._hub is not None:
-            self._hub.remove(self._fd)
+            self._hub.pause(self._fd)
         else:
             self.transport.pauseProducing()
 
     def read_again(self) -> None:
         """End `stop_reading`."""
         if self._hub is not None:
-            self._hub.add(self._fd, self)
+            self._hub.resume(self._fd)
         elif not self.lost:
             self.transport.resumeProducing()
 
     def write(self, data: bytes | bytearray) -> None:
         """Send `data` behind everything sent before."""
-        fd = self._fd
-        if fd >= 0 and not self._backlog:
-            sent = send(fd, data)
-            if sent == len(data):
+        if self._direct >= 0:
+            left = send(self._direct, data)
+            if not left:
                 return
             # Full or broken: the transport finds out which.
-            self._backlog = True
-            data = data[sent:]
-        elif self._backlog:
+            self._direct = -1
+            data = data[-left:]
+        elif self._fd >= 0:
             transport = self.transport
             # Twisted keeps unsent bytes in these two; no public attribute tells that they are empty.
             if not transport.dataBuffer and not transport._tempDataBuffer:
-                self._backlog = False
+                self._direct = self._fd
                 self.write(data)
                 return
         self.transport.write(bytes(data))
@@ -195,7 +195,7 @@ class Wire(Protocol):
 
         It goes to the TLS layer: to read it as packets would let anyone on the path put commands into the session.
         """
-        self._fd = -1
+        self._fd = self._direct = -1
         self.transport.unregisterProducer()
         self.transport.startTLS(context)
         self.transport.registerProducer(self, True)
@@ -205,7 +205,7 @@ class Wire(Protocol):
     def speak_through(self, layer: Any) -> None:
         """Put `layer` above the transport, and above TLS: it is the transport from here on, and gets what is read."""
         transport = self.transport
-        self._fd = -1
+        self._fd = self._direct = -1
         for holder, name in (
             (transport, "wrappedProtocol"),
             (transport, "protocol"),
@@ -222,7 +222,7 @@ class Wire(Protocol):
             self._leave_hub()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
-            if self._fd < 0 or self._backlog:
+            if self._direct < 0:
                 # TLS waits for the other side to agree, what is queued for it to read: not for ever.
                 self._linger = self._wires.reactor.callLater(_LINGER, self.transport.abortConnection)
 
@@ -242,7 +242,7 @@ class Wire(Protocol):
         """Note that the connection is closed."""
         self.lost = True
         self._leave_hub()
-        self._fd = -1
+        self._fd = self._direct = -1
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
         self.closed(reason)
