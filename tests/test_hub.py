@@ -169,11 +169,12 @@ def test_one_may_put_another_in_the_place_of_a_third(serve: Serve, ends: Ends) -
     pairs = [ends.pair() for _ in range(2)]
     new, _ = ends.pair()
 
+    own = {end.socket.fileno(): end for end, _ in pairs}
+
     def replace() -> None:
         for fd in own:
             own[fd] = new
 
-    own = {end.socket.fileno(): end for end, _ in pairs}
     for end, other in pairs:
         end.also = replace
         other.send(b"hello")
@@ -274,7 +275,7 @@ def test_a_pause(own: hub.Hub, ends: Ends) -> None:
         for end, _ in pairs:
             own.pause(end.socket.fileno())
 
-    for end, other in pairs:
+    for end, _ in pairs:
         end.also = pause
     own.doRead()
     for _, other in pairs:

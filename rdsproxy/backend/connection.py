@@ -183,7 +183,7 @@ class DatabaseConnection(Wire):
 
     def logged_in(self) -> None:
         """The login is over: from here on the server only answers."""
-        self.receive = self._unexpected
+        self.receive = self._relay
 
     def log_in_again(self) -> None:
         """Go back to reading packets one by one, for COM_CHANGE_USER."""
@@ -236,7 +236,7 @@ class DatabaseConnection(Wire):
                     if self._questions:
                         reply.begin(self._questions[0].expect, OWN_FORM)
                     else:
-                        self.receive = self._unexpected
+                        self.receive = self._relay
                     questions.answered.callback(questions.results)
                     if not self._questions:
                         return  # closed by whoever was told
@@ -299,34 +299,37 @@ class DatabaseConnection(Wire):
         if len(packets) > MAX_PAYLOAD:
             assert self.borrower is not None
             self.reply.follow(sequence_after(packets), self.borrower.sequence)
-        self.receive = self._relay
         self.write(packets)
 
     def _relay(self, data: bytes) -> None:
         reply = self.reply
         borrower = self.borrower
-        assert borrower is not None
+        if reply.state == DONE or borrower is None:
+            # A server that closes an idle connection may say why first; whatever it says, nobody waits for it.
+            self._break("the database spoke without being asked")
+            return
         try:
             out = reply.feed(data)
         except ProtocolError as error:
             self._break(f"unreadable reply: {error}")
             return
         if out:
-            borrower.deliver(out)
-        if reply.state >= DONE:
-            if reply.state == DONE:
-                self.receive = self._unexpected
-                if reply.rest:
-                    self._break("bytes behind the end of a reply")
-                    return
+            deliver = borrower.deliver
+            deliver(out)
+        if reply.plain:
+            borrower.replied()
+        elif reply.state >= DONE:
+            if reply.rest and reply.state == DONE:
+                self._break("bytes behind the end of a reply")
+                return
             borrower.replied()
 
-    # -- the transport ---------------------------------------------------------------------------------------------
+    @property
+    def _quiet(self) -> bool:
+        """The server has answered all that it was asked."""
+        return self.receive == self._relay and self.reply.state == DONE
 
-    def _unexpected(self, data: bytes) -> None:
-        # A server that closes an idle connection may say why first; whatever it says, nobody waits for it.
-        if data:
-            self._break("the database spoke without being asked")
+    # -- the transport ---------------------------------------------------------------------------------------------
 
     def pauseProducing(self) -> None:
         """The database reads slowly."""
@@ -405,7 +408,7 @@ class DatabaseConnection(Wire):
         """Close without a word to the borrower: its state is not known, or it is not needed any more."""
         self.borrower = None
         self._on_lost, on_lost = _nothing, self._on_lost
-        if self.receive == self._unexpected and not self.lost:
+        if self._quiet and not self.lost:
             self.write(commands.QUIT_PACKET)
             self.receive = _ignore
             self.close()

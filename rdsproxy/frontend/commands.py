@@ -1,7 +1,7 @@
 """What each command does: answered here, or run on a database connection. One function each.
 Those of prepared statements are in `relay.preparing`.
 
-Commands that are not in `HANDLERS` (replication, shutdown, the server's debugging) get MySQL's own error.
+Commands that are not known here (replication, shutdown, the server's debugging) get MySQL's own error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.attributes import split_query
 from rdsproxy.protocol.errors import ProtocolError
-from rdsproxy.protocol.framing import sequence_after
 from rdsproxy.protocol.reply import FIRST, ROWS, STATISTICS
 from rdsproxy.relay import errors, preparing
 from rdsproxy.relay.killing import begin_kill
@@ -54,7 +53,7 @@ def query_with_attributes(client: ClientConnection, relay: Relay, packets: bytes
         relay.run(packets, FIRST, traits)
     else:
         relay.attributes = attributes
-        relay.run(commands.query(text), FIRST, traits, sequence=sequence_after(packets))
+        relay.run(commands.query(text), FIRST, traits)
 
 
 def init_db(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
@@ -136,12 +135,12 @@ def bulk_execute(client: ClientConnection, relay: Relay, packets: bytes, payload
 
 
 def unknown(client: ClientConnection, relay: Relay, packets: bytes, payload: bytes) -> None:
-    """What is not in `HANDLERS`."""
+    """What is not known here."""
     client.send_error(errors.UNKNOWN_COMMAND)
     client.ready()
 
 
-HANDLERS: Final[dict[int, Handler]] = {
+_KNOWN: Final[dict[int, Handler]] = {
     commands.QUERY: query,
     commands.QUIT: quit_,
     commands.INIT_DB: init_db,
@@ -161,7 +160,11 @@ HANDLERS: Final[dict[int, Handler]] = {
     commands.STMT_CLOSE: preparing.close,
     commands.STMT_SEND_LONG_DATA: preparing.send_long_data,
 }
-HANDLERS_WITH_ATTRIBUTES: Final = HANDLERS | {
+_WITH_ATTRIBUTES: Final = _KNOWN | {
     commands.QUERY: query_with_attributes,
     commands.STMT_EXECUTE: preparing.execute_with_attributes,
 }
+HANDLERS: Final = tuple(_KNOWN.get(command, unknown) for command in range(256))
+"""What each command does, by its byte."""
+HANDLERS_WITH_ATTRIBUTES: Final = tuple(_WITH_ATTRIBUTES.get(command, unknown) for command in range(256))
+"""The same for clients with CLIENT_QUERY_ATTRIBUTES."""

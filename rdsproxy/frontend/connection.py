@@ -10,7 +10,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from rdsproxy.frontend.commands import HANDLERS, HANDLERS_WITH_ATTRIBUTES, unknown
+from rdsproxy.frontend.commands import HANDLERS, HANDLERS_WITH_ATTRIBUTES
 from rdsproxy.frontend.compressing import Compressing
 from rdsproxy.frontend.login import Login, ignore
 from rdsproxy.pool.route import Route
@@ -18,9 +18,17 @@ from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.compression import Frames, Zlib, Zstd
 from rdsproxy.protocol.errors import ProtocolError
-from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, PacketReader, TooBigError, frame, unpack_header
+from rdsproxy.protocol.framing import (
+    HEADER_SIZE,
+    MAX_PAYLOAD,
+    PacketReader,
+    TooBigError,
+    frame,
+    sequence_after,
+    unpack_header,
+)
 from rdsproxy.protocol.responses import Err, Ok, build_eof, build_ok
-from rdsproxy.protocol.walk import LASTING
+from rdsproxy.protocol.walk import LASTING, command_of
 from rdsproxy.relay import errors
 from rdsproxy.relay.relay import Relay
 from rdsproxy.relay.uploading import upload
@@ -270,21 +278,15 @@ class ClientConnection(Wire):
     def _commands(self, data: bytes) -> None:
         relay = self.relay
         assert relay is not None
-        size = len(data)
-        # The common case: one whole packet, numbered 0, and nothing before it.
-        if (
-            size > HEADER_SIZE
-            and not self._buffer
-            and self._large is None
-            and not relay.busy
-            and unpack_header(data)[0] == size - HEADER_SIZE < MAX_PAYLOAD
-        ):
-            command = data[HEADER_SIZE]
+        command = command_of(data)
+        # The common case: one whole command, and nothing before it.
+        if command >= 0 and not self._buffer and self._large is None and not relay.busy:
+            relay.sequence = 1
             if command == self._plain_query:
                 self.queries += 1
                 relay.run(data, 0, relay.session.state.lexer.all_traits(data[5:]))
             else:
-                self._handlers.get(command, unknown)(self, relay, data, data[HEADER_SIZE:])
+                self._handlers[command](self, relay, data, data[HEADER_SIZE:])
             return
         self._buffer += data
         self._pump()
@@ -354,7 +356,8 @@ class ClientConnection(Wire):
     def _dispatch(self, packets: bytes, payload: bytes) -> None:
         relay = self.relay
         assert relay is not None
-        self._handlers.get(payload[0], unknown)(self, relay, packets, payload)
+        relay.sequence = sequence_after(packets)
+        self._handlers[payload[0]](self, relay, packets, payload)
 
     def _refuse(self, err: Err, reason: str = "") -> None:
         """End the connection: what follows cannot be understood."""
@@ -381,7 +384,8 @@ class ClientConnection(Wire):
 
     def ready(self) -> None:
         """The command is done: take the next one."""
-        self._last_used = self._seconds()
+        seconds = self._seconds
+        self._last_used = seconds()
         if self._buffer:
             self._pump()
 

@@ -165,14 +165,14 @@ class Assignment(Generic[Key, Connection, Waiter]):
     def wait(self, key: Key, waiter: Waiter, state: object) -> bool:
         """Put a waiter at the end of its key's queue. True: it may be served now, so ask for a plan."""
         shelf = self._shelves.get(key) or self._shelf(key)
-        shelf.waiting[waiter] = state
+        waiting = shelf.waiting
         self._waiting += 1
-        if self.total < self.limit:
-            return True
-        for other in self._shelves.values():  # noqa: SIM110 - on the path of each query that has to wait
-            if other.idle:
-                return True
-        return False
+        if waiting and not shelf.opening:
+            # Nobody could serve those before it, so nobody can serve one more.
+            waiting[waiter] = state
+            return False
+        waiting[waiter] = state
+        return self.total < self.limit or any(other.idle for other in self._shelves.values())
 
     def forget(self, key: Key, waiter: Waiter) -> None:
         """Take a waiter that has left, or was failed, out of the queue."""

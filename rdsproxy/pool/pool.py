@@ -78,6 +78,7 @@ class Pool:
         self._timeout = limits.borrow_timeout
         self.connector = connector
         self._reactor = reactor
+        self._seconds: Callable[[], float] = reactor.seconds
         self._books: Assignment[PoolKey, DatabaseConnection, Waiter] = Assignment(1, FIRST_LOGINS)
         self.take = self._books.take
         """Lends an idle connection of a key that is in this very state, at once, or gives None."""
@@ -192,22 +193,26 @@ class Pool:
         It is granted or refused now or later, but for a `forget`. `deadline`: when it is refused, in reactor time;
         None: after `connection_borrow_timeout`.
         """
-        if self._stopped:
-            waiter.refused(SHUTDOWN)
-            return
-        timeout = self._timeout
-        deadlines = self._deadlines
-        deadlines.of[waiter] = (self._reactor.seconds() + timeout if deadline is None else deadline, key)
-        if self._books.wait(key, waiter, state):
-            self._act()
-            if waiter not in deadlines.of:
-                return
-        else:
+        if deadline is None:
+            seconds = self._seconds
+            deadline = seconds() + self._timeout
+        self._deadlines.of[waiter] = (deadline, key)
+        if self._books.wait(key, waiter, state) or self._deadlines.alarm is None:
+            self._serve_or_refuse(waiter)
+        elif self.spares.due:
             self.spares.look()
-        if not timeout:
-            self._fail(waiter, TIMED_OUT)
-        elif deadlines.alarm is None:
-            deadlines.arm()
+
+    def _serve_or_refuse(self, waiter: Waiter) -> None:
+        """Deal with a waiter that may be served at once, or is the first."""
+        if self._stopped:
+            self._fail(waiter, SHUTDOWN)
+            return
+        self._act()
+        if waiter in self._deadlines.of:
+            if self._timeout:
+                self._deadlines.arm()
+            else:
+                self._fail(waiter, TIMED_OUT)
 
     def forget(self, waiter: Waiter) -> None:
         """Let a waiter go, if it waits."""
@@ -239,7 +244,8 @@ class Pool:
 
     def _grant(self, waiter: Waiter, connection: DatabaseConnection) -> None:
         deadline, _ = self._deadlines.of.pop(waiter)
-        self.counts.waits.note(self._reactor.seconds() - deadline + self._timeout)
+        seconds = self._seconds
+        self.counts.waits.note(seconds() - deadline + self._timeout)
         waiter.granted(connection)
 
     def _time_out(self, waiter: Waiter) -> None:

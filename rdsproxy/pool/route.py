@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from twisted.internet.defer import Deferred
@@ -18,6 +18,13 @@ from rdsproxy.pool.pool import SHUTDOWN, TIMED_OUT, Pool
 from rdsproxy.session.state import State
 
 
+class Wait(Protocol):
+    """How `Route.wait` is called."""
+
+    def __call__(self, waiter: Waiter, key: PoolKey, state: State | None, deadline: float | None = None) -> None:
+        """Lend `waiter` a connection, now or later."""
+
+
 class Route:
     """Leads to the pools that `serve` has named. Without any, those who come wait here, in order."""
 
@@ -26,6 +33,12 @@ class Route:
         self.counts = counts
         self.take: Callable[[PoolKey, State | None], DatabaseConnection | None] = _nobody
         """Lends an idle connection of a key that is in this very state, at once, or gives None."""
+        self.wait: Wait = self._hold
+        """Lends a waiter a connection of a key, in this state if one is idle, otherwise in any.
+
+        The waiter is granted or refused now or later, but for a `forget`. The last argument is when it is refused, in
+        reactor time; None: after `connection_borrow_timeout`.
+        """
         self.granted: deque[tuple[Borrowing, DatabaseConnection]] = deque()
         self._timeout = borrow_timeout
         self._reactor = reactor
@@ -42,9 +55,12 @@ class Route:
         self._pools = tuple(pools)
         self._led_to.update(pools)
         if not pools:
-            self.take = _nobody
+            self.take, self.wait = _nobody, self._hold
             return
-        self.take = pools[0].take if len(pools) == 1 else self._take
+        if len(pools) == 1:
+            self.take, self.wait = pools[0].take, pools[0].wait
+        else:
+            self.take, self.wait = self._take, self._wait
         held = self._held.of
         while held and self._pools:
             # One by one: what the first ones do may end it all again.
@@ -71,25 +87,18 @@ class Route:
         if self._pools:
             opening.opened.callback(None)
         else:
-            self._hold(opening, None, None)
+            self._hold(opening, None)
         return opening.opened
 
-    def wait(self, waiter: Waiter, key: PoolKey, state: State | None, deadline: float | None = None) -> None:
-        """Lend `waiter` a connection, in `state` if one is idle, otherwise in any state.
-
-        It is granted or refused now or later, but for a `forget`. `deadline`: when it is refused, in reactor time;
-        None: after `connection_borrow_timeout`.
-        """
-        pools = self._pools
-        if len(pools) == 1:
-            pools[0].wait(waiter, key, state, deadline)
-        elif pools:
-            min(pools, key=_load).wait(waiter, key, state, deadline)
-        else:
-            self._hold(waiter, (key, state), deadline)
+    def _wait(self, waiter: Waiter, key: PoolKey, state: State | None, deadline: float | None = None) -> None:
+        min(self._pools, key=_load).wait(waiter, key, state, deadline)
 
     def _hold(
-        self, waiter: Waiter | _Opening, place: tuple[PoolKey, State | None] | None, deadline: float | None
+        self,
+        waiter: Waiter | _Opening,
+        key: PoolKey | None,
+        state: State | None = None,
+        deadline: float | None = None,
     ) -> None:
         if self._stopped:
             waiter.refused(SHUTDOWN)
@@ -97,7 +106,7 @@ class Route:
         if deadline is None:
             deadline = self._reactor.seconds() + self._timeout
         self.counts.held += 1
-        self._held.of[waiter] = (deadline, place)
+        self._held.of[waiter] = (deadline, None if key is None else (key, state))
         if self._timeout:
             self._held.arm()
         else:

@@ -23,25 +23,25 @@ class Spares:
     def __init__(self, books: Assignment[PoolKey, DatabaseConnection, Any], reactor: Any) -> None:
         self._books = books
         self._reactor = reactor
-        self._due: dict[DatabaseConnection, float] = {}
+        self.due: dict[DatabaseConnection, float] = {}
         """When each may be asked for, in reactor time. Some may be used by now: that shows when they are asked."""
         self._timer: IDelayedCall | None = None
         self._all = False
 
     def offer(self, connection: DatabaseConnection) -> None:
         """Note a connection whose borrower may be asked to give it up, until it runs its next statement."""
-        self._due.pop(connection, None)
-        self._due[connection] = self._reactor.seconds() + GRACE
+        self.due.pop(connection, None)
+        self.due[connection] = self._reactor.seconds() + GRACE
         self.look()
 
     def forget(self, connection: DatabaseConnection) -> None:
         """Note that a connection is gone."""
-        self._due.pop(connection, None)
+        self.due.pop(connection, None)
 
     def look(self) -> None:
         """Have connections given up as soon as they may be, if somebody waits in vain, or all are wanted."""
-        if self._timer is None and self._due and (self._all or self._books.short):
-            due = next(iter(self._due.values()))
+        if self._timer is None and self.due and (self._all or self._books.short):
+            due = next(iter(self.due.values()))
             self._timer = self._reactor.callLater(max(0.0, due - self._reactor.seconds()), self._take_back)
 
     def want_all(self, wanted: bool) -> None:
@@ -54,18 +54,18 @@ class Spares:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._due.clear()
+        self.due.clear()
 
     def _take_back(self) -> None:
         self._timer = None
         now = self._reactor.seconds() + _SOON
         while self._all or self._books.short:
-            due = [connection for connection, time in self._due.items() if time <= now]
+            due = [connection for connection, time in self.due.items() if time <= now]
             if not due:
                 break
             # One of a key that waits needs no login.
             connection = next((one for one in due if self._books.wants(one.key)), due[0])
-            del self._due[connection]
+            del self.due[connection]
             if connection.borrower is not None:
                 connection.borrower.give_up(connection)
         self.look()

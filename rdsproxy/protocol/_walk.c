@@ -148,9 +148,52 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return pair;
 }
 
+static PyObject *
+command_of(PyObject *module, PyObject *data)
+{
+    const unsigned char *bytes;
+    Py_ssize_t size;
+
+    (void)module;
+    if (!PyBytes_Check(data)) {
+        PyErr_SetString(PyExc_TypeError, "command_of() takes bytes");
+        return NULL;
+    }
+    bytes = (const unsigned char *)PyBytes_AS_STRING(data);
+    size = PyBytes_GET_SIZE(data) - HEADER;
+    if (size <= 0 || size >= FULL || length_at(bytes) != size || bytes[3])
+        return PyLong_FromLong(-1);
+    return PyLong_FromLong(bytes[HEADER]);
+}
+
+#define ID_AT (HEADER + 1) /* behind the command */
+#define ID_SIZE 4
+
+static PyObject *
+with_id(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *packet;
+
+    (void)module;
+    if (count != 2 || !PyBytes_Check(args[0]) || !PyBytes_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "with_id() takes packet, statement_id");
+        return NULL;
+    }
+    if (PyBytes_GET_SIZE(args[0]) < ID_AT + ID_SIZE || PyBytes_GET_SIZE(args[1]) != ID_SIZE) {
+        PyErr_SetString(PyExc_ValueError, "no command on a prepared statement");
+        return NULL;
+    }
+    packet = PyBytes_FromStringAndSize(PyBytes_AS_STRING(args[0]), PyBytes_GET_SIZE(args[0]));
+    if (packet != NULL)
+        memcpy(PyBytes_AS_STRING(packet) + ID_AT, PyBytes_AS_STRING(args[1]), ID_SIZE);
+    return packet;
+}
+
 static PyMethodDef methods[] = {
+    {"command_of", command_of, METH_O, "See rdsproxy.protocol.walk."},
     {"walk", (PyCFunction)(void (*)(void))walk, METH_FASTCALL, "See rdsproxy.protocol.walk."},
     {"whole", (PyCFunction)(void (*)(void))whole, METH_FASTCALL, "See rdsproxy.protocol.walk."},
+    {"with_id", (PyCFunction)(void (*)(void))with_id, METH_FASTCALL, "See rdsproxy.protocol.walk."},
     {NULL, NULL, 0, NULL},
 };
 

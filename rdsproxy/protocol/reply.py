@@ -52,6 +52,7 @@ class Reply:
 
     __slots__ = (
         "_form",
+        "_fresh",
         "_heads",
         "_left",
         "_marked",
@@ -69,6 +70,7 @@ class Reply:
         "insert_id",
         "packets",
         "parameters",
+        "plain",
         "prepared_as",
         "refusal",
         "rest",
@@ -87,6 +89,8 @@ class Reply:
         self._form = ClientForm(eof=False, track=True, local_files=True)
         self._marked = True
         """More is left of the last reply than `begin` always puts right."""
+        self.plain = False
+        """The reply is complete, and tells nothing but status flags and a number of rows."""
         self._ok = Ok(0, 0, 0, 0)
         """The last OK that was not of the simplest kind."""
         self.begin(FIRST, self._form)
@@ -96,6 +100,8 @@ class Reply:
         """Expect the reply that begins in `state` (FIRST, ROWS, PREPARED or STATISTICS), for a client of `form`."""
         self.state = state
         self._form = form
+        self._fresh = state == FIRST
+        """Nothing of the reply has come, and its packets are not numbered anew."""
         self.packets = 0
         """Packets of the reply so far, modulo nothing: the server's next sequence id is one more."""
         if self._marked:
@@ -107,6 +113,7 @@ class Reply:
         For a command of several packets, right behind `begin`. What was put into it may have made it one packet more.
         """
         self._marked = True
+        self._fresh = False
         self.packets = sequence - 1 & 0xFF
         self.shift = expected - sequence
 
@@ -166,18 +173,22 @@ class Reply:
 
         Raises ProtocolError for what no server sends.
         """
+        if self._fresh:
+            form = self._form
+            if form.telling is None or not form.telling.due:
+                simple = whole(data, form.eof, self.status)
+                if simple is not None:
+                    out, self.status, warnings, self.packets, self.row_count = simple
+                    self.warnings = warnings
+                    self.plain = not warnings
+                    self.state = DONE
+                    return out
+            self._fresh = False
         if self._tail:
             data = self._tail + data
             self._tail = b""
-        elif not self.packets and self.state == FIRST and not self.shift:
-            telling = self._form.telling
-            if telling is None or not telling.due:
-                simple = whole(data, self._form.eof, self.status)
-                if simple is not None:
-                    out, self.status, self.warnings, self.packets, self.row_count = simple
-                    self.state = DONE
-                    return out
         self._marked = True
+        self.plain = False
         end = len(data)
         position = self._left
         if position >= end:

@@ -1,6 +1,6 @@
-"""Step over whole packets that need no look inside, and adapt whole replies that hold nothing unusual.
+"""Step over whole packets that need no look inside, and deal with the most common commands and replies of all.
 
-These are the loops whose length grows with the size of a result, and the most common reply of all, so they have
+These are the loops whose length grows with the size of a result, and what is done for each command, so they have
 compiled twins in `_walk`, used when it could be built. Both pass the same tests.
 """
 
@@ -10,10 +10,23 @@ from struct import Struct
 from typing import Final
 
 from rdsproxy.protocol import capabilities as cap
-from rdsproxy.protocol.framing import MAX_PAYLOAD, unpack_header
+from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, unpack_header
 
-__all__ = ["LASTING", "rows_told", "walk", "walk_python", "whole", "whole_python"]
+__all__ = [
+    "LASTING",
+    "command_of",
+    "command_of_python",
+    "rows_told",
+    "walk",
+    "walk_python",
+    "whole",
+    "whole_python",
+    "with_id",
+    "with_id_python",
+]
 
+_ID_AT: Final = HEADER_SIZE + 1  # behind the command
+_ID_END: Final = _ID_AT + 4
 _OK_SIZE: Final = 11  # an OK of small numbers, without insert id, with its header
 _UNUSUAL: Final = (
     cap.SERVER_SESSION_STATE_CHANGED | cap.SERVER_STATUS_CURSOR_EXISTS | cap.SERVER_MORE_RESULTS_EXISTS
@@ -37,6 +50,22 @@ def rows_told(count: int) -> int:
     It is its own inverse.
     """
     return -2 - count
+
+
+def command_of_python(data: bytes) -> int:
+    """Give the command in `data`, if that is all of one command; otherwise -1.
+
+    Also for one that is out of order, empty, or continued in another packet.
+    """
+    size = len(data) - HEADER_SIZE
+    return data[HEADER_SIZE] if 0 < size < MAX_PAYLOAD and unpack_header(data)[0] == size else -1
+
+
+def with_id_python(packet: bytes, statement_id: bytes) -> bytes:
+    """Give a command on a prepared statement with another id, of four bytes. Raises ValueError if it has none."""
+    if len(packet) < _ID_END or len(statement_id) != _ID_END - _ID_AT:
+        raise ValueError("no command on a prepared statement")
+    return b"".join((packet[:_ID_AT], statement_id, packet[_ID_END:]))
 
 
 def walk_python(buffer: bytes | bytearray, position: int, end: int, shift: int, limit: int) -> tuple[int, int]:
@@ -101,7 +130,9 @@ def whole_python(data: bytes, eof: bool, status: int) -> tuple[bytes, int, int, 
 
 
 try:
-    from rdsproxy.protocol._walk import walk, whole
+    from rdsproxy.protocol._walk import command_of, walk, whole, with_id
 except ImportError:
+    command_of = command_of_python
     walk = walk_python
     whole = whole_python
+    with_id = with_id_python

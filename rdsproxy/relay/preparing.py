@@ -12,9 +12,10 @@ from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol import commands
 from rdsproxy.protocol.attributes import split_execution, with_count
 from rdsproxy.protocol.errors import ProtocolError
-from rdsproxy.protocol.framing import HEADER_SIZE, MAX_PAYLOAD, frame
+from rdsproxy.protocol.framing import HEADER_SIZE, frame, payload_of
 from rdsproxy.protocol.reply import FIRST, PREPARED, ROWS
 from rdsproxy.protocol.responses import Err
+from rdsproxy.protocol.walk import with_id
 from rdsproxy.relay import errors
 from rdsproxy.relay.client import Client
 from rdsproxy.relay.killing import name_client
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 ExecutionOf = Callable[[bytes, Copy, Charset], bytes | None]
 """`Statement.execution` or its like."""
 
-_ID_AT: Final = HEADER_SIZE + 1
-_ID_END: Final = HEADER_SIZE + 5
 TOO_MANY: Final = 1461
 """ER_MAX_PREPARED_STMT_COUNT_REACHED"""
 
@@ -80,11 +79,11 @@ def prepare(client: Client, relay: Relay, packets: bytes, payload: bytes) -> Non
         reply = connection.reply
         state = session.state
         statement = Statement(number, text, state.settings, state.lexer.all_traits(text), reply.parameters)
-        if not statement.traits or statement.traits is UNCOUNTED:
-            statement.again = partial(_execute_again, statement)
         if session.pins:
             # What holds the session may be a temporary table, or anything else that the statement was read with.
             statement.keep_to_itself()
+        elif not statement.traits or statement.traits is UNCOUNTED:
+            statement.run_again_by(Again(statement).launch)
         session.statements.add(statement)
         connection.add_copy(statement.key, reply.statement_id)
 
@@ -97,8 +96,7 @@ def execute(client: Client, relay: Relay, packets: bytes, payload: bytes) -> Non
     statement = relay.session.statements.by_id.get(payload[1:5])
     if (
         statement is not None
-        and statement.again is not None
-        and statement.again_at < len(payload) < MAX_PAYLOAD
+        and statement.again_at < len(payload)
         and not payload[statement.again_at]
         and not payload[FLAGS_AT]
     ):
@@ -144,22 +142,31 @@ def _execute(client: Client, relay: Relay, packets: bytes, payload: bytes, as_se
     relay.run(packets, FIRST, traits, after_ok, launch)
 
 
-def _execute_again(statement: Statement, relay: Relay, connection: DatabaseConnection, packets: bytes) -> None:
-    """Execute a statement by packets that bring nothing new: where its copy is as it must be, only the id is another.
+class Again:
+    """Executes a statement by packets that bring nothing new: where its copy is as it must be, only the id is another.
 
     This is what clients do most, so it is without whatever can be left out.
     """
-    copy = connection.copies.find(statement.key)
-    # Of a statement that shares its copies none had a cursor, or was told another text.
-    if copy is not None and copy.told == statement.told:
-        packets = b"".join((packets[:_ID_AT], copy.id, packets[_ID_END:]))
-        if connection.has_attributes:
-            packets = frame(with_count(packets[HEADER_SIZE:], statement.parameters))
-        connection.run(packets, FIRST, relay.form)
-    else:
-        charset = relay.session.state.charset
-        execution = Execution(relay, statement, statement.execution, packets[HEADER_SIZE:], charset, None)
-        execution(relay, connection, packets)
+
+    __slots__ = ("_statement",)
+
+    def __init__(self, statement: Statement) -> None:
+        self._statement = statement
+
+    def launch(self, relay: Relay, connection: DatabaseConnection, packets: bytes) -> None:
+        """Execute it on this connection."""
+        statement = self._statement
+        copy = connection.copies.find(statement.key)
+        # Of a statement that shares its copies none had a cursor, or was told another text.
+        if copy is not None and copy.told is statement.told:
+            packets = with_id(packets, copy.id)
+            if connection.has_attributes:
+                packets = frame(with_count(payload_of(packets), statement.parameters))
+            connection.run(packets, FIRST, relay.form)
+        else:
+            charset = relay.session.state.charset
+            execution = Execution(relay, statement, statement.execution, payload_of(packets), charset, None)
+            execution(relay, connection, packets)
 
 
 def _opened(session: Session, statement: Statement) -> None:

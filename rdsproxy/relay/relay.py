@@ -14,10 +14,9 @@ from rdsproxy.pool.borrowing import BorrowError
 from rdsproxy.pool.route import Route
 from rdsproxy.protocol.attributes import NONE
 from rdsproxy.protocol.errors import ProtocolError
-from rdsproxy.protocol.framing import MAX_PAYLOAD, UploadReader, sequence_after
-from rdsproxy.protocol.reply import DONE, FIRST, ClientForm
+from rdsproxy.protocol.framing import UploadReader
+from rdsproxy.protocol.reply import DONE, FIRST, ClientForm, Reply
 from rdsproxy.protocol.responses import Err
-from rdsproxy.protocol.walk import rows_told
 from rdsproxy.relay import errors, killing
 from rdsproxy.relay.behind import Behind
 from rdsproxy.relay.client import Client
@@ -79,7 +78,7 @@ class Relay:
         """A command is under way; the next one has to wait."""
         self.deliver = client.write
         self.sequence = 1
-        """The sequence id that the client expects of the reply's first packet."""
+        """The sequence id that the client expects of the reply's first packet, as it tells with its command."""
         self.attributes: bytes | None = NONE
         """Those of the client's COM_QUERY, None if they are still in it."""
         self.traits = Trait.NONE
@@ -116,16 +115,13 @@ class Relay:
         traits: Trait = Trait.NONE,
         after_ok: Callable[[], None] | None = None,
         launch: Launch | None = None,
-        sequence: int = 0,
     ) -> None:
         """Run a command on the session's connection, or on one lent for it.
 
         `packets` go out as they are, and their reply begins in state `expect`, unless `launch` does it otherwise.
-        `after_ok` is called when the reply is no error, before anything else is decided. `sequence`: the id behind
-        those of what the client has sent, if that is not `packets`.
+        `after_ok` is called when the reply is no error, before anything else is decided.
         """
         self.busy = True
-        self.sequence = sequence or (sequence_after(packets) if len(packets) > MAX_PAYLOAD else 1)
         self.traits = traits
         self._after_ok = after_ok
         session = self.session
@@ -155,31 +151,33 @@ class Relay:
                     return
             elif not session.pins:
                 self.command = (packets, expect, launch, True)
-                fetches = False
-                if self.behind.left is not None:
-                    connection = self.behind.take()
-                    fetches = connection is None and self.behind.must_fetch
-                if connection is None and not fetches:
-                    connection = self.route.take(self.key, session.state)
+                behind, route = self.behind, self.route
+                if behind.left is not None:
+                    connection = behind.take()
+                if connection is None and (behind.left is None or not behind.must_fetch):
+                    # Python would look in the class first for what is called as a method, and these are attributes.
+                    take = route.take
+                    connection = take(self.key, session.state)
+                    if connection is None:
+                        self.waiting = True
+                        wait = route.wait
+                        wait(self, self.key, session.state, None)
+                        return
                 if connection is not None:
                     self.borrowed(connection)
                     self._send(connection, packets, expect, launch)
-                    return
-                if not fetches:
-                    self.waiting = True
-                    self.route.wait(self, self.key, session.state)
                     return
         if traits & OF_IDS:
             if traits & Trait.KILL and killing.run_kill(self, packets):
                 return
             if traits & Trait.CONNECTION_ID and launch is None:
                 packets = killing.name_client(self, packets)
-            self.run(packets, expect, traits & ~OF_IDS, after_ok, launch, self.sequence)
+            self.run(packets, expect, traits & ~OF_IDS, after_ok, launch)
             return
         if self.lost is not None:
             err, self.lost = self.lost, None
             if err is errors.ROLLED_BACK and is_rollback(packets):
-                self.run(packets, expect, traits, after_ok, launch, self.sequence)
+                self.run(packets, expect, traits, after_ok, launch)
             else:
                 self.refuse(err)
         else:
@@ -193,7 +191,8 @@ class Relay:
         self.waiting = False
         # As `borrowed` and `_send`, without the calls: on a busy proxy nearly every query comes this way.
         self.connection = connection
-        connection.lend(self)
+        connection.borrower = connection.last_borrower = self
+        connection.used = True
         self.behind.arrived(connection)
         if connection.state is not self.session.state or connection.left is not None:
             self.begin(self._restore_and_run(connection, packets, expect, launch))
@@ -356,7 +355,6 @@ class Relay:
         if err is None:
             return False
         self.busy = True
-        self.sequence = 1
         self.refuse(err)
         return True
 
@@ -436,7 +434,7 @@ class Relay:
         packets, expect, launch, _ = self.command
         self.work = None
         self.route.counts.repeated += 1
-        self.run(packets, expect, self.traits, self._after_ok, launch, self.sequence)
+        self.run(packets, expect, self.traits, self._after_ok, launch)
 
     def done(self) -> None:
         """End the command: the client has all of its answer."""
@@ -451,6 +449,40 @@ class Relay:
         connection = self.connection
         assert connection is not None
         reply = connection.reply
+        session = self.session
+        if not session.pins and self._after_ok is None and (reply.plain or self._is_nearly_plain(reply)):
+            traits = self.traits
+            status = reply.status
+            diagnostics = session.diagnostics
+            if (
+                (not traits or traits is UNCOUNTED)
+                and not diagnostics.remarks
+                and (not session.insert_id_moved or session.insert_id_here or not status & IN_TRANSACTION)
+            ):
+                # Nothing to learn but whether the transaction goes on.
+                session.status = status
+                diagnostics.row_count = count = reply.row_count
+                if traits:
+                    diagnostics.found_rows = None
+                    diagnostics.counting = False
+                elif count < -1:
+                    diagnostics.found_rows = -2 - count  # `rows_told`, without the call
+                    diagnostics.found_rows_here = True
+                if not status & IN_TRANSACTION:
+                    give_back(self, connection)
+                self.busy = False
+                self.command = None
+                self.client.ready()
+                return
+        self._replied_at_length(connection, reply)
+
+    def _is_nearly_plain(self, reply: Reply) -> bool:
+        """Tell whether a reply says no more than a plain one but for an insert id, and note that."""
+        if reply.insert_id:
+            self.session.insert_id_moved = True
+        return reply.state == DONE and reply.changes is None and not reply.failed and not reply.warnings
+
+    def _replied_at_length(self, connection: DatabaseConnection, reply: Reply) -> None:
         if reply.state != DONE:
             if reply.refuses_upload:
                 connection.write(reply.refused_upload())
@@ -458,36 +490,8 @@ class Relay:
                 self.uploading = UploadReader(-reply.shift, reply.next_sequence)
                 self.client.begin_upload()
             return
-        session = self.session
         if reply.insert_id:
-            session.insert_id_moved = True
-        diagnostics = session.diagnostics
-        traits = self.traits
-        if (
-            reply.changes is None
-            and not reply.failed
-            and not reply.warnings
-            and not diagnostics.remarks
-            and not session.pins
-            and (not traits or traits is UNCOUNTED)
-            and self._after_ok is None
-            and (not session.insert_id_moved or session.insert_id_here or not reply.status & IN_TRANSACTION)
-        ):
-            # Nothing to learn but whether the transaction goes on.
-            session.status = reply.status
-            diagnostics.row_count = count = reply.row_count
-            if traits:
-                diagnostics.found_rows = None
-                diagnostics.counting = False
-            elif count < -1:
-                diagnostics.found_rows = rows_told(count)
-                diagnostics.found_rows_here = True
-            if not reply.status & IN_TRANSACTION:
-                give_back(self, connection)
-            self.busy = False
-            self.command = None
-            self.client.ready()
-            return
+            self.session.insert_id_moved = True
         if reply.refusal:
             self._refused_by_target(connection, reply.refusal)
         else:

@@ -35,20 +35,43 @@ _EXECUTE: Final = bytes((commands.STMT_EXECUTE,))
 _BULK_EXECUTE: Final = bytes((commands.STMT_BULK_EXECUTE,))
 _id: Final = Struct("<I")
 FLAGS_AT: Final = 5
+NEVER: Final = 1 << 32
+"""Behind the end of every payload."""
 _NULLS_AT: Final = 10  # behind the command, the id, the flags and the iteration count
 _NULL: Final = FIELD_TYPE.NULL
 
 Charset = tuple[bytes | None, ...]
 """`State.charset`."""
-Told = tuple[bytes, Charset]
-"""Types of parameters, as they stand in packets, and under which character set they were told."""
-_NOTHING_TOLD: Final[Told] = (b"", ())
-
 BULK_HEAD: Final = 7
 """Bytes of a COM_STMT_BULK_EXECUTE before its types and rows: the command, the id, the flags."""
 _TELLS_TYPES: Final = 0x80  # of the first byte of a bulk's flags
 _ONLY_TYPES: Final = b"\x80\0"
 _AT_ONCE: Final = re.compile(rb"\s*(?:INSERT|REPLACE)\b", re.IGNORECASE)
+
+
+class Told:
+    """Types of parameters, as they stand in packets, and under which character set they were told.
+
+    Equal ones are one object.
+    """
+
+    __slots__ = ("__weakref__", "charset", "types")
+
+    def __init__(self, types: bytes, charset: Charset) -> None:
+        self.types = types
+        self.charset = charset
+
+    @staticmethod
+    def of(types: bytes, charset: Charset) -> Told:
+        """Give the one for these."""
+        told = _told.get((types, charset))
+        if told is None:
+            told = _told[types, charset] = Told(types, charset)
+        return told
+
+
+_told: WeakValueDictionary[tuple[bytes, Charset], Told] = WeakValueDictionary()
+_NOTHING_TOLD: Final = Told.of(b"", ())
 
 
 class Key:
@@ -107,8 +130,8 @@ class Statement:
         self._types_at = _NULLS_AT + (parameters + 7) // 8
         """Where the flag stands that types follow."""
         self.again: Any = None
-        """What launches executions of it that bring nothing new, as long as it is of no interest to the session."""
-        self.again_at = self._types_at if parameters else _NULLS_AT - 1
+        """What launches executions of it that bring nothing new."""
+        self.again_at = NEVER
         """Where such an execution has a zero: the flag that no types follow, or the end of the iteration count."""
 
     @property
@@ -119,7 +142,13 @@ class Statement:
     def keep_to_itself(self) -> None:
         """From here on have copies that no other statement uses."""
         self.key = self
-        self.again = None
+        self.again_at = NEVER
+
+    def run_again_by(self, launch: Any) -> None:
+        """Have executions that bring nothing new launched by this, as long as its copies are others' too."""
+        if self.key is not self:
+            self.again = launch
+            self.again_at = self._types_at if self.parameters else _NULLS_AT - 1
 
     def bind(self, payload: bytes, charset: Charset) -> None:
         """Note the types of parameters that a COM_STMT_EXECUTE tells in a session with this character set.
@@ -138,8 +167,8 @@ class Statement:
             self._bind(payload[BULK_HEAD : BULK_HEAD + 2 * self.parameters], charset)
 
     def _bind(self, types: bytes, charset: Charset) -> None:
-        known, under = self.told
-        if types == known and charset is under:
+        known = self.told.types
+        if types == known and charset is self.told.charset:
             return
         if len(types) != 2 * self.parameters:
             return  # cut short, which the server will refuse
@@ -148,7 +177,7 @@ class Statement:
                 self.keep_to_itself()
             elif not known:
                 self.key = Key.of(self.text, self.state, types)
-        self.told = (types, charset)
+        self.told = Told.of(types, charset)
 
     def retold_as(self, text: bytes) -> Statement:
         """Give a statement of another text that takes this one's place for one execution."""
@@ -163,7 +192,7 @@ class Statement:
         copy = copies.find(self.key)
         if copy is not None and copy.retold:
             return None
-        if copy is None and self.key is not self and self.told[0]:
+        if copy is None and self.key is not self and self.told.types:
             # Prepared, by this session or another, and not yet executed.
             copy = copies.rename(Key.of(self.text, self.state, b""), self.key)
         return copy
@@ -181,28 +210,28 @@ class Statement:
             return None
         head = _EXECUTE + copy.id
         at = self._types_at
-        if self.parameters and len(payload) > at and copy.told != self.told:
-            types, under = self.told
-            if not payload[at] and types:
-                if under != charset:
+        if self.parameters and len(payload) > at and copy.told is not self.told:
+            told = self.told
+            if not payload[at] and told.types:
+                if told.charset != charset:
                     return None
-                copy.told = self.told
-                return b"".join((head, payload[FLAGS_AT:at], b"\x01", types, payload[at + 1 :]))
-            copy.told = self.told
+                copy.told = told
+                return b"".join((head, payload[FLAGS_AT:at], b"\x01", told.types, payload[at + 1 :]))
+            copy.told = told
         return head + payload[FLAGS_AT:]
 
     def bulk_execution(self, payload: bytes, copy: Copy, charset: Charset) -> bytes | None:
         """Do as `execution`, for a COM_STMT_BULK_EXECUTE, after `bind_bulk`."""
         head = _BULK_EXECUTE + copy.id
-        if self.parameters and copy.told != self.told:
-            types, under = self.told
-            if not payload[FLAGS_AT] & _TELLS_TYPES and types:
-                if under != charset:
+        if self.parameters and copy.told is not self.told:
+            told = self.told
+            if not payload[FLAGS_AT] & _TELLS_TYPES and told.types:
+                if told.charset != charset:
                     return None
-                copy.told = self.told
+                copy.told = told
                 flags = bytes((payload[FLAGS_AT] | _TELLS_TYPES, payload[FLAGS_AT + 1]))
-                return b"".join((head, flags, types, payload[BULK_HEAD:]))
-            copy.told = self.told
+                return b"".join((head, flags, told.types, payload[BULK_HEAD:]))
+            copy.told = told
         return head + payload[FLAGS_AT:]
 
 
