@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-SOURCES = ("rdsproxy/_serve.c", "rdsproxy/protocol/_walk.c")
+SOURCES = ("rdsproxy/_sender.c", "rdsproxy/_serve.c", "rdsproxy/protocol/_walk.c")
 
 setup(
     ext_modules=[

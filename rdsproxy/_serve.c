@@ -1,4 +1,4 @@
-/* The compiled twins of the loop and of `send` in hub.py, which states what they do. */
+/* The compiled twin of the loop in hub.py, which states what it does. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -151,31 +151,7 @@ serve(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return PyBool_FromLong(ready);
 }
 
-static PyObject *
-send_now(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    Py_buffer view;
-    Py_ssize_t sent, size;
-    int fd;
-
-    (void)module;
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "send() takes fd, data");
-        return NULL;
-    }
-    fd = (int)PyLong_AsLong(args[0]);
-    if (fd < 0 && PyErr_Occurred())
-        return NULL;
-    if (PyObject_GetBuffer(args[1], &view, PyBUF_SIMPLE))
-        return NULL;
-    sent = send(fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    size = view.len;
-    PyBuffer_Release(&view);
-    return PyLong_FromSsize_t(sent < 0 ? size : size - sent);
-}
-
 static PyMethodDef methods[] = {
-    {"send", (PyCFunction)(void (*)(void))send_now, METH_FASTCALL, "See rdsproxy.hub."},
     {"serve", (PyCFunction)(void (*)(void))serve, METH_FASTCALL, "See rdsproxy.hub."},
     {NULL, NULL, 0, NULL},
 };

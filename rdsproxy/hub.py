@@ -14,7 +14,6 @@ Where there is no epoll the connections stay with the reactor: slower, otherwise
 
 from __future__ import annotations
 
-import os
 import select
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -25,7 +24,7 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["Hub", "Reader", "send", "send_python", "serve", "serve_python"]
+__all__ = ["Hub", "Reader", "serve", "serve_python"]
 
 _TURN: Final = 0.002  # seconds after which the reactor gets its turn
 _WAIT: Final = 1  # milliseconds to wait for more
@@ -95,21 +94,10 @@ def _read(events: Iterator[tuple[int, int]], readers: Mapping[int, Reader]) -> l
     return come
 
 
-def send_python(fd: int, data: bytes | bytearray) -> int:
-    """Send to a socket that does not block; give how many bytes it did not take: all of them also if it is broken.
-
-    Has a compiled twin like `serve_python`.
-    """
-    try:
-        return len(data) - os.write(fd, data)
-    except OSError:
-        return len(data)
-
-
 try:
-    from rdsproxy._serve import send, serve
+    from rdsproxy._serve import serve
 except ImportError:
-    send, serve = send_python, serve_python
+    serve = serve_python
 
 
 @implementer(IReadDescriptor)

@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rdsproxy.hub import Hub, send
+from rdsproxy.hub import Hub
+from rdsproxy.sender import Sender
 
 _log = Logger()
 _LINGER: Final = 5.0  # seconds
@@ -74,20 +75,24 @@ class Wire(Protocol):
 
     # With more than thirty attributes an instance's dictionary is one of its own, and slow.
     __slots__ = (
-        "_direct",
         "_fd",
         "_hub",
         "_linger",
+        "_queued",
         "_reads_to_hub",
+        "_sender",
         "_wires",
         "connected",
         "lost",
         "receive",
         "recv",
         "transport",
+        "write",
     )
 
     transport: Any
+    write: Callable[[bytes | bytearray], None]
+    """Sends bytes behind everything sent before."""
     recv: Callable[[int], bytes]
     receive: Callable[[bytes], None]
     """Takes what the other side sends, according to what is expected."""
@@ -100,8 +105,11 @@ class Wire(Protocol):
         self._hub: Hub | None = None
         self._fd = -1
         """Of the plain socket; -1: something is above it (TLS, say), or it is closed and others may have its number."""
-        self._direct = -1
-        """The same while all that was sent is gone, so that more can be written at once; otherwise -1."""
+        self._sender = Sender(self._write_later)
+        """Has the plain socket as long as that takes all that it is sent."""
+        self._queued = False
+        """The plain socket did not take all, and the rest went to the transport."""
+        self.write = self._sender
         self._reads_to_hub = 0
         self._linger: IDelayedCall | None = None
 
@@ -113,7 +121,7 @@ class Wire(Protocol):
             if not isinstance(transport, unix.Server):
                 transport.setTcpNoDelay(True)
                 _keep_alive(transport.socket)
-            self._fd = self._direct = transport.fileno()
+            self._fd = self._sender.fd = transport.fileno()
             self.recv = transport.socket.recv
         transport.registerProducer(self, True)
 
@@ -172,30 +180,25 @@ class Wire(Protocol):
         elif not self.lost:
             self.transport.resumeProducing()
 
-    def write(self, data: bytes | bytearray) -> None:
-        """Send `data` behind everything sent before."""
-        if self._direct >= 0:
-            left = send(self._direct, data)
-            if not left:
-                return
-            # Full or broken: the transport finds out which.
-            self._direct = -1
-            data = data[-left:]
-        elif self._fd >= 0:
-            transport = self.transport
-            # Twisted keeps unsent bytes in these two; no public attribute tells that they are empty.
-            if not transport.dataBuffer and not transport._tempDataBuffer:
-                self._direct = self._fd
-                self.write(data)
-                return
-        self.transport.write(bytes(data))
+    def _write_later(self, data: bytes | bytearray) -> None:
+        """Send what the socket did not take, or all where it is not written to at once."""
+        transport = self.transport
+        # Twisted keeps unsent bytes in these two; no public attribute tells that they are empty.
+        if self._queued and not transport.dataBuffer and not transport._tempDataBuffer:
+            self._queued = False
+            self._sender.fd = self._fd
+            self._sender(data)
+            return
+        # Full or broken: the transport finds out which.
+        self._queued = self._fd >= 0
+        transport.write(bytes(data))
 
     def start_tls(self, context: Any, leftover: bytes = b"") -> None:
         """Speak TLS from here on. `leftover` came in the same read as the request for TLS.
 
         It goes to the TLS layer: to read it as packets would let anyone on the path put commands into the session.
         """
-        self._fd = self._direct = -1
+        self._fd = self._sender.fd = -1
         self.transport.unregisterProducer()
         self.transport.startTLS(context)
         self.transport.registerProducer(self, True)
@@ -205,7 +208,7 @@ class Wire(Protocol):
     def speak_through(self, layer: Any) -> None:
         """Put `layer` above the transport, and above TLS: it is the transport from here on, and gets what is read."""
         transport = self.transport
-        self._fd = self._direct = -1
+        self._fd = self._sender.fd = -1
         for holder, name in (
             (transport, "wrappedProtocol"),
             (transport, "protocol"),
@@ -222,7 +225,7 @@ class Wire(Protocol):
             self._leave_hub()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
-            if self._direct < 0:
+            if self._sender.fd < 0:
                 # TLS waits for the other side to agree, what is queued for it to read: not for ever.
                 self._linger = self._wires.reactor.callLater(_LINGER, self.transport.abortConnection)
 
@@ -242,7 +245,7 @@ class Wire(Protocol):
         """Note that the connection is closed."""
         self.lost = True
         self._leave_hub()
-        self._fd = self._direct = -1
+        self._fd = self._sender.fd = -1
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
         self.closed(reason)

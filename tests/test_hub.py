@@ -305,41 +305,6 @@ def test_a_hub_closed_by_a_reader_reads_no_more(reactor: Watching, ends: Ends) -
     assert own.fileno() == -1
 
 
-Send = Callable[[int, bytes | bytearray], int]
-
-
-@pytest.fixture(params=["compiled", "python"])
-def send(request: pytest.FixtureRequest) -> Send:
-    """Give either way to send."""
-    if request.param == "python":
-        return hub.send_python
-    sends: Send = compiled_helper("rdsproxy._serve").send
-    return sends
-
-
-def test_sending(send: Send) -> None:
-    """As much as there is room for; nothing to who is full, gone or closed, and no error."""
-    own, other = socket.socketpair()
-    own.setblocking(False)
-    with own, other:
-        assert send(own.fileno(), b"one") == send(own.fileno(), bytearray(b"two")) == 0
-        assert other.recv(100) == b"onetwo"
-        large = bytes(1 << 24)
-        left = send(own.fileno(), large)
-        assert 0 < left < len(large)
-        taken = len(large) - left
-        while (left := send(own.fileno(), b"xy")) == 0:
-            taken += 2
-        taken += 2 - left
-        other.setblocking(False)
-        assert sum(map(len, iter(lambda: _received(other), b""))) == taken
-        other.close()
-        assert send(own.fileno(), b"to nobody") == 9
-        number = own.fileno()
-    assert send(number, b"closed") == 6
-    assert send(-1, b"closed") == 6
-
-
 def _received(own: socket.socket, peek: bool = False) -> bytes:
     try:
         return own.recv(1 << 20, socket.MSG_PEEK if peek else 0)

@@ -299,7 +299,8 @@ class DatabaseConnection(Wire):
         if len(packets) > MAX_PAYLOAD:
             assert self.borrower is not None
             self.reply.follow(sequence_after(packets), self.borrower.sequence)
-        self.write(packets)
+        write = self.write
+        write(packets)
 
     def _relay(self, data: bytes) -> None:
         reply = self.reply

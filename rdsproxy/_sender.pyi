@@ -1,0 +1,6 @@
+from collections.abc import Callable
+
+class Sender:
+    fd: int
+    def __init__(self, otherwise: Callable[[bytes | bytearray], None], /) -> None: ...
+    def __call__(self, data: bytes | bytearray, /) -> None: ...
