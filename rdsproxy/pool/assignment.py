@@ -174,10 +174,12 @@ class Assignment(Generic[Key, Connection, Waiter]):
         waiting[waiter] = state
         return self.total < self.limit or any(other.idle for other in self._shelves.values())
 
-    def forget(self, key: Key, waiter: Waiter) -> None:
-        """Take a waiter that has left, or was failed, out of the queue."""
-        if self._shelf(key).waiting.pop(waiter, self) is not self:
-            self._waiting -= 1
+    def forget(self, key: Key, waiter: Waiter) -> bool:
+        """Take a waiter that has left, or was failed, out of the queue; tell whether it was there."""
+        if self._shelf(key).waiting.pop(waiter, self) is self:
+            return False
+        self._waiting -= 1
+        return True
 
     def begin_opening(self, key: Key) -> None:
         """Note a connection that is opened for some other reason than a plan."""
@@ -310,6 +312,18 @@ class Assignment(Generic[Key, Connection, Waiter]):
         """Give the keys there have been connections or waiters of."""
         return list(self._shelves)
 
+    def waits(self, key: Key, waiter: Waiter) -> bool:
+        """Tell whether it is in the queue."""
+        return waiter in self._shelf(key).waiting
+
+    def heads(self) -> Iterator[Waiter]:
+        """Give the waiter of each key that has waited longest."""
+        return (next(iter(shelf.waiting)) for shelf in self._shelves.values() if shelf.waiting)
+
     def waiters(self, key: Key) -> list[Waiter]:
         """Give the waiters of a key, longest waiting first."""
         return list(self._shelf(key).waiting)
+
+    def all_waiters(self) -> list[Waiter]:
+        """Give the waiters of all keys, longest waiting first within each."""
+        return [waiter for shelf in self._shelves.values() for waiter in shelf.waiting]

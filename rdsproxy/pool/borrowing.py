@@ -23,6 +23,11 @@ class BorrowError(Exception):
 class Waiter(Protocol):
     """Whoever waits for a connection. Waits for one at a time."""
 
+    key: PoolKey
+    """Of which key."""
+    until: float
+    """When it is refused, in reactor time. The pool that it waits in sets it."""
+
     def granted(self, connection: DatabaseConnection) -> None:
         """Take the connection; its `state` tells what it is set to."""
 
@@ -51,7 +56,8 @@ class Borrowing:
 
     def __init__(self, queue: Queue, key: PoolKey, state: State | None) -> None:
         self._queue = queue
-        self._key = key
+        self.key = key
+        self.until = 0.0
         self._state = state
         self._cancelled = False
         self.deferred: Deferred[DatabaseConnection] = Deferred(self._cancel)
@@ -82,4 +88,4 @@ class Borrowing:
 
     def wait_again(self, deadline: float) -> None:
         """Wait in the same place, which knows another target by now, or will."""
-        self._queue.wait(self, self._key, self._state, deadline)
+        self._queue.wait(self, self.key, self._state, deadline)

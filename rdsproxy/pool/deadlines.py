@@ -8,34 +8,37 @@ from typing import Any, Generic, TypeVar
 from twisted.internet.interfaces import IDelayedCall
 
 Waiter = TypeVar("Waiter")
-Place = TypeVar("Place")
 
 
-class Deadlines(Generic[Waiter, Place]):
-    """Each waiter's deadline, and where it waits. All wait equally long, so the first to come is the first to go."""
+class Deadlines(Generic[Waiter]):
+    """Refuses whoever waits for too long. Those who wait, and until when, others know.
 
-    __slots__ = ("_reactor", "_refuse", "alarm", "of")
+    `first` gives who is to be refused first, and when (reactor time). `refuse` is called for a waiter whose time is
+    over; it has to see to it that it waits no more.
+    """
 
-    def __init__(self, reactor: Any, refuse: Callable[[Waiter], None]) -> None:
+    __slots__ = ("_first", "_reactor", "_refuse", "alarm")
+
+    def __init__(
+        self, reactor: Any, first: Callable[[], tuple[float, Waiter] | None], refuse: Callable[[Waiter], None]
+    ) -> None:
         self._reactor = reactor
+        self._first = first
         self._refuse = refuse
-        """Called for a waiter whose time is over; it has to take it from here."""
         self.alarm: IDelayedCall | None = None
-        """Goes off when the first one is to be refused; None: `arm` has to be called."""
-        self.of: dict[Waiter, tuple[float, Place]] = {}
-        """Deadlines in reactor time; the earliest first."""
+        """Goes off when the first one is to be refused, or earlier; None: `arm` has to be called."""
 
     def arm(self) -> None:
-        """See to it that those in `of` are refused, unless they are taken from there before."""
-        if self.alarm is None and self.of:
-            deadline, _ = next(iter(self.of.values()))
-            self.alarm = self._reactor.callLater(max(0.0, deadline - self._reactor.seconds()), self._time_out)
+        """See to it that those who wait are refused in time."""
+        first = self._first() if self.alarm is None else None
+        if first is not None:
+            self.alarm = self._reactor.callLater(max(0.0, first[0] - self._reactor.seconds()), self._time_out)
 
     def _time_out(self) -> None:
         now = self._reactor.seconds()
         self.alarm = None
-        while self.of:
-            waiter, (deadline, _) = next(iter(self.of.items()))
+        while (first := self._first()) is not None:
+            deadline, waiter = first
             if deadline > now:
                 self.arm()
                 return

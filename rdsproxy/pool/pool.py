@@ -84,7 +84,7 @@ class Pool:
         """Lends an idle connection of a key that is in this very state, at once, or gives None."""
         self.spares = Spares(self._books, reactor)
         """Connections that their borrowers could give up."""
-        self._deadlines: Deadlines[Waiter, PoolKey] = Deadlines(reactor, self._time_out)
+        self._deadlines: Deadlines[Waiter] = Deadlines(reactor, self._first_to_refuse, self._time_out)
         self.granted: deque[tuple[Borrowing, DatabaseConnection]] = deque()
         self.known = known or Known()
         """What is learned of the database, for whoever wants to know it."""
@@ -142,7 +142,7 @@ class Pool:
             self._sweep = None
         self._deadlines.stop()
         self.spares.stop()
-        for waiter in list(self._deadlines.of):
+        for waiter in self._books.all_waiters():
             self._fail(waiter, SHUTDOWN)
         self._stop_opening()
         self.killer.stop()
@@ -196,7 +196,7 @@ class Pool:
         if deadline is None:
             seconds = self._seconds
             deadline = seconds() + self._timeout
-        self._deadlines.of[waiter] = (deadline, key)
+        waiter.until = deadline
         if self._books.wait(key, waiter, state) or self._deadlines.alarm is None:
             self._serve_or_refuse(waiter)
         elif self.spares.due:
@@ -208,7 +208,7 @@ class Pool:
             self._fail(waiter, SHUTDOWN)
             return
         self._act()
-        if waiter in self._deadlines.of:
+        if self._books.waits(waiter.key, waiter):
             if self._timeout:
                 self._deadlines.arm()
             else:
@@ -216,10 +216,8 @@ class Pool:
 
     def forget(self, waiter: Waiter) -> None:
         """Let a waiter go, if it waits."""
-        found = self._deadlines.of.pop(waiter, None)
-        if found is not None:
+        if self._books.forget(waiter.key, waiter):
             self.counts.borrows_aborted += 1
-            self._books.forget(found[1], waiter)
 
     def borrow(self, key: PoolKey, state: State | None) -> Deferred[DatabaseConnection]:
         """Do as `wait`. Fails with BorrowError. Cancel it when the client has left: it is then forgotten."""
@@ -243,10 +241,14 @@ class Pool:
             self._grant(following, connection)
 
     def _grant(self, waiter: Waiter, connection: DatabaseConnection) -> None:
-        deadline, _ = self._deadlines.of.pop(waiter)
         seconds = self._seconds
-        self.counts.waits.note(seconds() - deadline + self._timeout)
+        self.counts.waits.note(seconds() - waiter.until + self._timeout)
         waiter.granted(connection)
+
+    def _first_to_refuse(self) -> tuple[float, Waiter] | None:
+        # Of one key the first to come is the first to go: all wait equally long.
+        first = min(self._books.heads(), key=_until, default=None)
+        return None if first is None else (first.until, first)
 
     def _time_out(self, waiter: Waiter) -> None:
         self._fail(waiter, TIMED_OUT)
@@ -438,11 +440,10 @@ class Pool:
     def suspend(self) -> None:
         """Lend nothing until `resume`. Those who wait do so elsewhere; loans go on."""
         self._suspended = True
-        for waiter, (deadline, key) in list(self._deadlines.of.items()):
-            if self._deadlines.of.pop(waiter, None) is not None:
-                # It goes on to wait, so nothing is counted.
-                self._books.forget(key, waiter)
-                waiter.wait_again(deadline)
+        for waiter in sorted(self._books.all_waiters(), key=_until):
+            # It goes on to wait, so nothing is counted.
+            if self._books.forget(waiter.key, waiter):
+                waiter.wait_again(waiter.until)
         self.spares.want_all(True)
 
     def resume(self) -> None:
@@ -510,6 +511,10 @@ class Pool:
     def lent_at_once(self) -> int:
         """How many loans there have been for which nobody had to wait."""
         return self._books.taken
+
+
+def _until(waiter: Waiter) -> float:
+    return waiter.until
 
 
 def _nothing() -> None:

@@ -45,9 +45,9 @@ class Route:
         self._pools: tuple[Pool, ...] = ()
         self._led_to: WeakSet[Pool] = WeakSet()
         """Pools that someone may still wait in."""
-        self._held: Deadlines[Waiter | _Opening, tuple[PoolKey, State | None] | None] = Deadlines(
-            reactor, self._time_out
-        )
+        self._held: dict[Waiter | _Opening, tuple[float, tuple[PoolKey, State | None] | None]] = {}
+        """Those who wait here, in order: until when (reactor time), and for what."""
+        self._deadlines: Deadlines[Waiter | _Opening] = Deadlines(reactor, self._first_to_refuse, self._time_out)
         self._stopped = False
 
     def serve(self, pools: Sequence[Pool]) -> None:
@@ -61,7 +61,7 @@ class Route:
             self.take, self.wait = pools[0].take, pools[0].wait
         else:
             self.take, self.wait = self._take, self._wait
-        held = self._held.of
+        held = self._held
         while held and self._pools:
             # One by one: what the first ones do may end it all again.
             waiter = next(iter(held))
@@ -79,7 +79,7 @@ class Route:
     @property
     def held(self) -> int:
         """How many wait here."""
-        return len(self._held.of)
+        return len(self._held)
 
     def when_open(self) -> Deferred[None]:
         """Fire as soon as a target has the role. Fails with BorrowError after `connection_borrow_timeout`."""
@@ -106,21 +106,26 @@ class Route:
         if deadline is None:
             deadline = self._reactor.seconds() + self._timeout
         self.counts.held += 1
-        self._held.of[waiter] = (deadline, None if key is None else (key, state))
+        self._held[waiter] = (deadline, None if key is None else (key, state))
         if self._timeout:
-            self._held.arm()
+            self._deadlines.arm()
         else:
             self._time_out(waiter)
 
+    def _first_to_refuse(self) -> tuple[float, Waiter | _Opening] | None:
+        for waiter, (deadline, _) in self._held.items():
+            return deadline, waiter
+        return None
+
     def _time_out(self, waiter: Waiter | _Opening) -> None:
-        del self._held.of[waiter]
+        del self._held[waiter]
         self.counts.borrows_aborted += 1
         self.counts.borrows_timed_out += 1
         waiter.refused(TIMED_OUT)
 
     def forget(self, waiter: Waiter | _Opening) -> None:
         """Let a waiter go, if it waits."""
-        if self._held.of.pop(waiter, None) is not None:
+        if self._held.pop(waiter, None) is not None:
             self.counts.borrows_aborted += 1
         elif not isinstance(waiter, _Opening):
             for pool in self._led_to:
@@ -144,9 +149,9 @@ class Route:
         """Refuse all who wait."""
         self._stopped = True
         self.serve(())
-        self._held.stop()
-        for waiter in list(self._held.of):
-            if self._held.of.pop(waiter, None) is not None:
+        self._deadlines.stop()
+        for waiter in list(self._held):
+            if self._held.pop(waiter, None) is not None:
                 waiter.refused(SHUTDOWN)
 
 

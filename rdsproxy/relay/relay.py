@@ -62,6 +62,7 @@ class Relay:
         "slow_client",
         "survive",
         "traits",
+        "until",
         "uploading",
         "waiting",
         "work",
@@ -90,6 +91,8 @@ class Relay:
         """What `begin` or `work_on` began."""
         self.waiting = False
         """The command under way waits for a connection."""
+        self.until = 0.0
+        """When it is refused, in reactor time."""
         self.command: Command | None = None
         """The one under way."""
         self.repeating = Repeating()

@@ -144,7 +144,9 @@ def lose(connection: DatabaseConnection) -> None:
 class Client:
     """Someone who waits, and notes what comes of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: PoolKey = APP) -> None:
+        self.key = key
+        self.until = 0.0
         self.connection: DatabaseConnection | None = None
         self.err: Err | None = None
         self.deadline: float | None = None
@@ -194,7 +196,7 @@ class Bench:
 
     def wait(self, key: PoolKey = APP, state: State | None = None) -> Client:
         """Wait for a connection."""
-        client = Client()
+        client = Client(key)
         self.pool.wait(client, key, state)
         return client
 
