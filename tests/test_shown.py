@@ -184,4 +184,11 @@ def test_tracebacks() -> None:
 
 def test_a_key_of_connections() -> None:
     """Is in logs and reprs everywhere: it has a name alone."""
-    assert PoolKey("app", found_rows=False)._fields == ("user", "found_rows")
+    assert repr(PoolKey("app", found_rows=False)) == "PoolKey('app', found_rows=False)"
+
+
+def test_equal_keys_of_connections_are_one() -> None:
+    key = PoolKey("app", found_rows=False)
+    assert PoolKey("app", found_rows=False) is key
+    assert PoolKey("app", found_rows=True) is not key
+    assert PoolKey("other", found_rows=False) is not key

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Self
 from typing import Protocol as Shape
+from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -37,12 +38,29 @@ class ConnectionLostError(Exception):
     """The database closed the connection, or sent what no database sends."""
 
 
-class PoolKey(NamedTuple):
-    """Connections of one key are interchangeable."""
+class PoolKey:
+    """Connections of one key are interchangeable. Equal ones are one object: each loan looks its key up."""
+
+    __slots__ = ("__weakref__", "found_rows", "user")
 
     user: str
     found_rows: bool
     """CLIENT_FOUND_ROWS: UPDATE counts the rows it found, not those it changed."""
+
+    def __new__(cls, user: str, *, found_rows: bool) -> Self:
+        """Give the one for these."""
+        key = _keys.get((user, found_rows))
+        if key is None:
+            key = _keys[user, found_rows] = super().__new__(cls)
+            key.user, key.found_rows = user, found_rows
+        return key
+
+    def __repr__(self) -> str:
+        """As it is made."""
+        return f"PoolKey({self.user!r}, found_rows={self.found_rows})"
+
+
+_keys: WeakValueDictionary[tuple[str, bool], Any] = WeakValueDictionary()
 
 
 class Borrower(Shape):
