@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
 def give_back(relay: Relay, connection: DatabaseConnection, state: State | None = None) -> None:
     """Give the connection back, in the session's state or another one."""
+    session, behind = relay.session, relay.behind
+    diagnostics = session.diagnostics
     relay.connection = None
-    connection.state = state or relay.session.state
-    relay.behind.leave(connection)
+    connection.state = state or session.state
+    behind.last = connection
+    # Most leave nothing, and that is told here, without a call for each query.
+    if behind.left is not None or session.insert_id_moved or diagnostics.remarks or diagnostics.found_rows is None:
+        behind.leave(connection)
     if relay.slow_client or relay.pin_log.logged:
         _let_go(relay, connection)
     connection.pool.give_back(connection)
