@@ -12,6 +12,7 @@ import pytest
 from rdsproxy import hub
 from rdsproxy.wire import Wire, Wires
 from tests.compiled import compiled_helper
+from tests.sockets import received
 
 Serve = Callable[[select.epoll, dict[int, Any], int], bool]
 NEVER = 60_000  # milliseconds
@@ -187,7 +188,7 @@ def test_all_are_read_before_any_of_it_is_dealt_with(serve: Serve, ends: Ends) -
     pairs = [ends.pair() for _ in range(3)]
     there: list[bytes] = []
     for end, other in pairs:
-        end.also = lambda: there.extend(_received(end.socket) for end, _ in pairs)
+        end.also = lambda: there.extend(received(end.socket) for end, _ in pairs)
         other.send(b"hello")
     assert serve(ends.epoll, ends.readers, NEVER)
     assert there == [b""] * 9
@@ -198,7 +199,7 @@ def test_not_more_is_read_ahead_than_the_caches_hold(serve: Serve, ends: Ends) -
     there: list[int] = []
 
     def look() -> None:
-        there.append(sum(len(_received(end.socket, peek=True)) > 0 for end, _ in pairs))
+        there.append(sum(len(received(end.socket, peek=True)) > 0 for end, _ in pairs))
 
     for end, other in pairs:
         end.also = look
@@ -303,13 +304,6 @@ def test_a_hub_closed_by_a_reader_reads_no_more(reactor: Watching, ends: Ends) -
     own.doRead()
     assert end.told == [b"stop"]
     assert own.fileno() == -1
-
-
-def _received(own: socket.socket, peek: bool = False) -> bytes:
-    try:
-        return own.recv(1 << 20, socket.MSG_PEEK if peek else 0)
-    except BlockingIOError:
-        return b""
 
 
 class Transport:

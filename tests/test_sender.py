@@ -11,6 +11,7 @@ import pytest
 
 from rdsproxy import sender
 from tests.compiled import compiled_helper
+from tests.sockets import received
 
 
 @pytest.fixture(params=["compiled", "python"])
@@ -41,7 +42,7 @@ def test_what_there_is_room_for_is_sent_and_the_rest_is_left(make: type[sender.S
         (rest,) = left
         assert 0 < len(rest) < len(large)
         other.setblocking(False)
-        taken = b"".join(iter(lambda: _received(other), b""))
+        taken = b"".join(iter(lambda: received(other), b""))
         assert taken + rest == large
         # There is room again, but others may have been told to send the rest.
         send(b"later")
@@ -109,10 +110,3 @@ def test_one_that_refers_to_itself_can_be_forgotten(make: type[sender.Sender]) -
     gone = weakref.ref(Owner())
     gc.collect()
     assert gone() is None
-
-
-def _received(own: socket.socket) -> bytes:
-    try:
-        return own.recv(1 << 20)
-    except BlockingIOError:
-        return b""

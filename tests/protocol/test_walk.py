@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rdsproxy.protocol import walk as python
+from rdsproxy.protocol.framing import frame
 from tests.compiled import compiled_helper
 from tests.protocol import strategies
 from tests.protocol.replies import OkPart, ResultSet, Upload, server_bytes
@@ -28,6 +29,52 @@ def compiled() -> Any:
 def test_the_compiled_helper_is_the_one_in_use(compiled: Any) -> None:
     assert python.walk is compiled.walk
     assert python.whole is compiled.whole
+    assert python.command_of is compiled.command_of
+    assert python.with_id is compiled.with_id
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.one_of(st.binary(max_size=12), st.binary(min_size=1, max_size=6).map(frame)))
+@example(FULL_HEADER[:3] + b"\0" + bytes(0xFFFFFF))
+@example(b"\xfe\xff\xff\0" + bytes(0xFFFFFE))
+def test_both_find_the_same_command(compiled: Any, data: bytes) -> None:
+    assert python.command_of_python(data) == compiled.command_of(data)
+
+
+@pytest.mark.parametrize("twin", ["python", "compiled"])
+@pytest.mark.parametrize(
+    ("data", "command"),
+    [
+        (b"\x02\0\0\0\x03a", 3),
+        (b"\x01\0\0\0\xff", 255),
+        (b"", -1),
+        (b"\x01\0\0", -1),
+        (b"\0\0\0\0", -1),  # empty
+        (b"\x02\0\0\0\x03", -1),  # not whole
+        (b"\x01\0\0\0\x0e\x01\0\0\0\x0e", -1),  # two of them
+        (b"\x01\0\0\x01\x0e", -1),  # out of order
+        (b"\xff\xff\xff\0" + bytes(0xFFFFFF), -1),  # continued
+        (b"\xfe\xff\xff\0\x16" + bytes(0xFFFFFD), 0x16),
+    ],
+)
+def test_the_command_of_a_packet(compiled: Any, twin: str, data: bytes, command: int) -> None:
+    command_of = compiled.command_of if twin == "compiled" else python.command_of_python
+    assert command_of(data) == command
+
+
+@pytest.mark.parametrize("twin", ["python", "compiled"])
+def test_a_command_with_another_id(compiled: Any, twin: str) -> None:
+    with_id = compiled.with_id if twin == "compiled" else python.with_id_python
+    packet = frame(b"\x17\x01\0\0\0\0\x01\0\0\0more")
+    assert with_id(packet, b"\x02\x03\x04\x05") == frame(b"\x17\x02\x03\x04\x05\0\x01\0\0\0more")
+    assert packet == frame(b"\x17\x01\0\0\0\0\x01\0\0\0more")
+    assert with_id(packet[:9], b"abcd") == packet[:5] + b"abcd"
+    for few, wrong in ((packet[:8], b"abcd"), (packet, b"abc"), (packet, b"abcde"), (b"", b"")):
+        with pytest.raises(ValueError, match="no command on a prepared statement"):
+            with_id(few, wrong)
 
 
 # -- walk --------------------------------------------------------------------------------------------------------------
