@@ -68,7 +68,7 @@ def test_wheel_has_every_module_the_marker_and_the_plugin_and_nothing_else(dist:
     assert "rdsproxy/py.typed" in names
     assert "twisted/plugins/rdsproxy_plugin.py" in names
     assert names - compiled == files
-    assert {name.partition(".")[0] for name in compiled} == {"rdsproxy/_serve", "rdsproxy/protocol/_walk"}
+    assert {name.partition(".")[0] for name in compiled} == {"rdsproxy/_sender", "rdsproxy/_serve", "rdsproxy/protocol/_walk"}
 
 
 def test_without_a_compiler_the_wheel_is_built_without_the_compiled_helpers(dist: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_sdist_has_the_sources_of_the_compiled_helpers(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"rdsproxy/_serve.c", "rdsproxy/protocol/_walk.c"} <= names
+    assert {"rdsproxy/_sender.c", "rdsproxy/_serve.c", "rdsproxy/protocol/_walk.c"} <= names
 
 
 @pytest.mark.parametrize("program", ["twist", "twistd"])
