@@ -68,7 +68,8 @@ def test_wheel_has_every_module_the_marker_and_the_plugin_and_nothing_else(dist:
     assert "rdsproxy/py.typed" in names
     assert "twisted/plugins/rdsproxy_plugin.py" in names
     assert names - compiled == files
-    assert {name.partition(".")[0] for name in compiled} == {"rdsproxy/_sender", "rdsproxy/_serve", "rdsproxy/protocol/_walk"}
+    helpers = {"rdsproxy/_sender", "rdsproxy/_serve", "rdsproxy/protocol/_walk"}
+    assert {name.partition(".")[0] for name in compiled} == helpers
 
 
 def test_without_a_compiler_the_wheel_is_built_without_the_compiled_helpers(dist: Path, tmp_path: Path) -> None:
