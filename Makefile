@@ -57,7 +57,8 @@ test: $(VENV)/.for-test $(VENV)/.for-drivers ## all tests, on MariaDB and MySQL;
 		nodejs=node npm=npm iproute2=tc $$($(BIN)/python -m tests.drivers) || [ -z "$${CI:-}" ]
 	@$(BIN)/python -m tests.servers || [ -z "$${CI:-}" ]
 	@# Two processes: most of the time a test waits for a program to start or to end. A file's tests share what they start.
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(TEST_ARGS)
+	@# In order: the files with few tests have the longest ones, and last they would leave one process without work.
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 .PHONY: soak
 soak: $(VENV)/.for-test ## fuzz the door, then random scripts through the proxy and beside it; SOAK_ARGS, FUZZ_ARGS=--help
