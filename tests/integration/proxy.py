@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -87,7 +88,6 @@ class Proxy:
         """Where `admin` listens, if that is a TCP port."""
         self.tls = tls
         self.accounts = accounts
-        self.log: list[LogLine] = []
         self.secrets = {account.password for account in accounts}
         self._folder = folder
         # Tests of refusals share a proxy, and fail to log in more often than anybody should.
@@ -102,10 +102,12 @@ class Proxy:
         self._endpoint = dict(endpoint or {})
         self._readers = readers
         self._admin = admin
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._news = threading.Condition()
-        self._ended = False
+        self._ended = True  # of the log: there is none yet
+        self._lines: list[LogLine] = []
         self._raw: list[str] = []
+        self._begun = b""  # of a line that the proxy has not written to its end
         self._reader: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -126,9 +128,12 @@ class Proxy:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
+        assert self._process.stdout is not None
+        self._pipe = self._process.stdout.fileno()
+        os.set_blocking(self._pipe, False)
+        self._ended = False
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
         line = self.wait_for_log(lambda line: line.get("event") == "listening", START_TIMEOUT)
@@ -187,22 +192,44 @@ class Proxy:
 
     # -- the log -------------------------------------------------------------------------------------------------------
 
-    def _read_log(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        for text in self._process.stdout:
-            try:
-                line = json.loads(text)
-            except ValueError:
-                line = {"event": text.rstrip("\n")}
-            with self._news:
-                self._raw.append(text)
-                self.log.append(line)
-                self._news.notify_all()
+    @property
+    def log(self) -> list[LogLine]:
+        """All that the proxy has written until now: what it wrote before it answered is there."""
         with self._news:
-            planted.keep("log", "".join(self._raw))
-            self._ended = True
+            self._take_log()
+            return self._lines
+
+    def _read_log(self) -> None:
+        readable = select.poll()
+        readable.register(self._pipe, select.POLLIN)
+        while not self._ended:
+            readable.poll()
+            with self._news:
+                self._take_log()
+
+    def _take_log(self) -> None:
+        """Take what is in the pipe. Whoever looks at the log does, since the thread may not have come to it."""
+        while not self._ended:
+            try:
+                data = os.read(self._pipe, 1 << 16)
+            except BlockingIOError:
+                return
+            *texts, self._begun = (self._begun + data).split(b"\n")
+            for text in texts:
+                self._note(text.decode())
+            if not data:
+                if self._begun:
+                    self._note(self._begun.decode())
+                planted.keep("log", "".join(self._raw))
+                self._ended = True
             self._news.notify_all()
+
+    def _note(self, text: str) -> None:
+        self._raw.append(f"{text}\n")
+        try:
+            self._lines.append(json.loads(text))
+        except ValueError:
+            self._lines.append({"event": text})
 
     def wait_for_log(
         self, wanted: Callable[[LogLine], bool], timeout: float = LOG_TIMEOUT, *, after: int = 0
