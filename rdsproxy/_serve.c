@@ -92,13 +92,12 @@ hand_on(PyObject *readers, struct come *come)
         return PyErr_Occurred() ? -1 : 0;
     if (come->data == NULL) {
         done = PyObject_CallMethodNoArgs(come->reader, name_ended);
-        Py_XDECREF(done);
-        return done == NULL ? -1 : 0;
+    } else {
+        receive = PyObject_GetAttr(come->reader, name_receive);
+        if (receive != NULL)
+            done = PyObject_CallOneArg(receive, come->data);
+        Py_XDECREF(receive);
     }
-    receive = PyObject_GetAttr(come->reader, name_receive);
-    if (receive != NULL)
-        done = PyObject_CallOneArg(receive, come->data);
-    Py_XDECREF(receive);
     if (done == NULL)
         return tell_failed(come->reader);
     Py_DECREF(done);

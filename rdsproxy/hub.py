@@ -48,7 +48,7 @@ class Reader(Protocol):
         """The other side has closed, or the socket is broken."""
 
     def read_failed(self, error: Exception) -> None:
-        """`receive` has raised."""
+        """`receive` or `read_ended` has raised."""
 
 
 def serve_python(epoll: select.epoll, readers: Mapping[int, Reader], wait: int) -> bool:
@@ -63,11 +63,11 @@ def serve_python(epoll: select.epoll, readers: Mapping[int, Reader], wait: int) 
         for fd, reader, data in come:
             if readers.get(fd) is not reader:
                 continue  # one before it has removed it
-            if not data:
-                reader.read_ended()
-                continue
             try:
-                reader.receive(data)
+                if data:
+                    reader.receive(data)
+                else:
+                    reader.read_ended()
             except Exception as error:
                 reader.read_failed(error)
     return bool(events)

@@ -245,7 +245,12 @@ class Wire(Protocol):
         """Note that the connection is closed."""
         self.lost = True
         self._leave_hub()
-        self._fd = self._sender.fd = -1
+        self._fd = -1
+        # The sender leads back to here. Without it all that the connection holds is freed as soon as nobody needs it: a
+        # collection may be far off, and half a large row or command be left in many connections until then.
+        self.write = self.transport.write
+        self._queued = False
+        del self._sender
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
         self.closed(reason)

@@ -45,6 +45,8 @@ class End:
 
     def read_ended(self) -> None:
         self.told.append("ended")
+        if self.raises is not None:
+            raise self.raises
 
     def read_failed(self, error: Exception) -> None:
         self.told.append(error)
@@ -144,6 +146,16 @@ def test_one_that_raises_is_told_and_the_others_are_served(serve: Serve, ends: E
     assert serve(ends.epoll, ends.readers, NEVER)
     assert [end.told for end, _ in pairs] == [[b"hello"], [b"hello", error], [b"hello"]]
     assert error.__traceback__ is not None
+
+
+def test_one_that_raises_at_its_end_is_told_and_the_others_are_served(serve: Serve, ends: Ends) -> None:
+    pairs = [ends.pair() for _ in range(3)]
+    error = pairs[1][0].raises = ValueError("of the second")
+    pairs[1][1].close()
+    for _, other in (pairs[0], pairs[2]):
+        other.send(b"hello")
+    assert serve(ends.epoll, ends.readers, NEVER)
+    assert [end.told for end, _ in pairs] == [[b"hello"], ["ended", error], [b"hello"]]
 
 
 def test_an_interrupt_gets_through(serve: Serve, ends: Ends) -> None:
@@ -313,6 +325,7 @@ class Transport:
         self.fileno = lambda: fd
         self.unregisterProducer = self.stopReading = self.startReading = self.abortConnection = lambda: None
         self.registerProducer = lambda producer, streaming: None
+        self.write = lambda data: None
 
 
 def test_the_hub_knows_whether_others_wait_in_the_reactor(own: hub.Hub, ends: Ends) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 
 from twisted.internet import unix
 
@@ -55,6 +57,24 @@ def test_what_is_written_behind_a_full_socket_waits_its_turn() -> None:
         # And once more, from the beginning.
         wire.write(large)
         assert transport.take()
+        write = wire.write
         wire.connectionLost()
-        wire.write(b"too late")
-        assert transport.take() == b"too late"
+        for late in (wire.write, write):
+            late(b"too late")
+            assert transport.take() == b"too late"
+
+
+def test_a_closed_connection_is_freed_at_once() -> None:
+    """Not by a collection: what it holds may be large, and the next one far off."""
+    own, other = socket.socketpair()
+    with own, other:
+        wire = Wire(Wires(None, None))
+        wire.makeConnection(Transport(own))  # type: ignore[no-untyped-call]
+        left = weakref.ref(wire)
+        wire.connectionLost()
+        gc.disable()
+        try:
+            del wire
+            assert left() is None
+        finally:
+            gc.enable()

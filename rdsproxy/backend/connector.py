@@ -344,11 +344,12 @@ class _Once(Factory):
     noisy = False
 
     def __init__(self, connection: DatabaseConnection) -> None:
-        self._connection = connection
+        self._connection: DatabaseConnection | None = connection
 
-    def buildProtocol(self, addr: object) -> DatabaseConnection:
-        """Give the connection."""
-        return self._connection
+    def buildProtocol(self, addr: object) -> DatabaseConnection | None:
+        """Give the connection. Twisted keeps the factory with what it has opened, which keeps its protocol."""
+        connection, self._connection = self._connection, None
+        return connection
 
 
 def _lost(connection: DatabaseConnection, why: str) -> ConnectionLostError:

@@ -176,7 +176,8 @@ class Assignment(Generic[Key, Connection, Waiter]):
 
     def forget(self, key: Key, waiter: Waiter) -> bool:
         """Take a waiter that has left, or was failed, out of the queue; tell whether it was there."""
-        if self._shelf(key).waiting.pop(waiter, self) is self:
+        shelf = self._shelves.get(key)
+        if shelf is None or shelf.waiting.pop(waiter, self) is self:
             return False
         self._waiting -= 1
         return True
@@ -314,7 +315,8 @@ class Assignment(Generic[Key, Connection, Waiter]):
 
     def waits(self, key: Key, waiter: Waiter) -> bool:
         """Tell whether it is in the queue."""
-        return waiter in self._shelf(key).waiting
+        shelf = self._shelves.get(key)
+        return shelf is not None and waiter in shelf.waiting
 
     def heads(self) -> Iterator[Waiter]:
         """Give the waiter of each key that has waited longest."""

@@ -84,7 +84,7 @@ class Pool:
         """Lends an idle connection of a key that is in this very state, at once, or gives None."""
         self.spares = Spares(self._books, reactor)
         """Connections that their borrowers could give up."""
-        self._deadlines: Deadlines[Waiter] = Deadlines(reactor, self._first_to_refuse, self._time_out)
+        self._deadlines: Deadlines[Waiter] = Deadlines(reactor, self._first_to_refuse, self._until, self._time_out)
         self.granted: deque[tuple[Borrowing, DatabaseConnection]] = deque()
         self.known = known or Known()
         """What is learned of the database, for whoever wants to know it."""
@@ -193,14 +193,23 @@ class Pool:
         It is granted or refused now or later, but for a `forget`. `deadline`: when it is refused, in reactor time;
         None: after `connection_borrow_timeout`.
         """
-        if deadline is None:
-            seconds = self._seconds
-            deadline = seconds() + self._timeout
-        waiter.until = deadline
+        if deadline is not None:
+            self._wait_until(waiter, key, state, deadline)
+            return
+        seconds = self._seconds
+        waiter.until = seconds() + self._timeout
         if self._books.wait(key, waiter, state) or self._deadlines.alarm is None:
             self._serve_or_refuse(waiter)
         elif self.spares.due:
             self.spares.look()
+
+    def _wait_until(self, waiter: Waiter, key: PoolKey, state: State | None, deadline: float) -> None:
+        """Deal with a waiter that has waited elsewhere."""
+        waiter.until = deadline
+        self._books.wait(key, waiter, state)
+        self._serve_or_refuse(waiter)
+        if self._books.waits(key, waiter):
+            self._deadlines.add(waiter)
 
     def _serve_or_refuse(self, waiter: Waiter) -> None:
         """Deal with a waiter that may be served at once, or is the first."""
@@ -245,10 +254,12 @@ class Pool:
         self.counts.waits.note(seconds() - waiter.until + self._timeout)
         waiter.granted(connection)
 
-    def _first_to_refuse(self) -> tuple[float, Waiter] | None:
+    def _first_to_refuse(self) -> Waiter | None:
         # Of one key the first to come is the first to go: all wait equally long.
-        first = min(self._books.heads(), key=_until, default=None)
-        return None if first is None else (first.until, first)
+        return min(self._books.heads(), key=_until, default=None)
+
+    def _until(self, waiter: Waiter) -> float | None:
+        return waiter.until if self._books.waits(waiter.key, waiter) else None
 
     def _time_out(self, waiter: Waiter) -> None:
         self._fail(waiter, TIMED_OUT)

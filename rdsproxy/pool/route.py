@@ -47,7 +47,9 @@ class Route:
         """Pools that someone may still wait in."""
         self._held: dict[Waiter | _Opening, tuple[float, tuple[PoolKey, State | None] | None]] = {}
         """Those who wait here, in order: until when (reactor time), and for what."""
-        self._deadlines: Deadlines[Waiter | _Opening] = Deadlines(reactor, self._first_to_refuse, self._time_out)
+        self._deadlines: Deadlines[Waiter | _Opening] = Deadlines(
+            reactor, self._first_to_refuse, self._until, self._time_out
+        )
         self._stopped = False
 
     def serve(self, pools: Sequence[Pool]) -> None:
@@ -103,19 +105,21 @@ class Route:
         if self._stopped:
             waiter.refused(SHUTDOWN)
             return
-        if deadline is None:
-            deadline = self._reactor.seconds() + self._timeout
+        until = self._reactor.seconds() + self._timeout if deadline is None else deadline
         self.counts.held += 1
-        self._held[waiter] = (deadline, None if key is None else (key, state))
-        if self._timeout:
+        self._held[waiter] = (until, None if key is None else (key, state))
+        if not self._timeout:
+            self._time_out(waiter)
+        elif deadline is None:
             self._deadlines.arm()
         else:
-            self._time_out(waiter)
+            self._deadlines.add(waiter)
 
-    def _first_to_refuse(self) -> tuple[float, Waiter | _Opening] | None:
-        for waiter, (deadline, _) in self._held.items():
-            return deadline, waiter
-        return None
+    def _first_to_refuse(self) -> Waiter | _Opening | None:
+        return next(iter(self._held), None)
+
+    def _until(self, waiter: Waiter | _Opening) -> float | None:
+        return self._held[waiter][0] if waiter in self._held else None
 
     def _time_out(self, waiter: Waiter | _Opening) -> None:
         del self._held[waiter]

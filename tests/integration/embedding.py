@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from twisted.python.failure import Failure
 
 from rdsproxy import ProxyService, StartError
 from rdsproxy.config import AdminSettings, Config, from_dict
+from rdsproxy.wire import Wire
 from tests.integration.network import until, wait_until_read
 
 SETTINGS: dict[str, Any] = {}
@@ -242,6 +244,31 @@ async def with_clients(app: Application) -> Report:
     return {"before": before, "after": [after, {**after, "delayed calls": delayed}], "answers": answers}
 
 
+async def without_collection(app: Application) -> Report:
+    """Close clients' and databases' connections, some with half a packet: they are freed, and not by a collection."""
+    before = app.holds()
+    service = ProxyService(configuration(max_connections=3), reactor=app.reactor)
+    app.start(service)
+    port = port_of(service)
+    clients = [await app.in_thread(connect, port) for _ in range(4)]
+    for sql in ("BEGIN", "DO 1", "COMMIT"):
+        # All three at a time have one of the database's.
+        for client in clients[1:]:
+            await app.in_thread(client.query, sql)
+    clients[2]._sock.sendall(b"\xff\xff\xff\0\x03SELECT")
+    await app.in_thread(wait_until_read, clients[2]._sock)
+    connections = [weakref.ref(wire) for wire in gc.get_objects() if isinstance(wire, Wire)]
+    gc.collect()
+    gc.disable()
+    for client in clients:
+        await app.in_thread(client._force_close)
+    await app.stop(service)
+    await deferLater(app.reactor, 0)
+    left = [type(wire()).__name__ for wire in connections if wire() is not None]
+    gc.enable()
+    return {"before": before, "after": [app.holds()], "answers": [len(connections), left]}
+
+
 async def without_database(app: Application) -> Report:
     """Stop while the database refuses connections, and while it accepts them and says nothing; clients wait."""
     after, answers = [], []
@@ -403,6 +430,7 @@ SCENARIOS = {
     for work in (
         start_and_stop,
         with_clients,
+        without_collection,
         without_database,
         two_services,
         busy_port,

@@ -65,6 +65,12 @@ def test_with_clients(server: DatabaseServer, folder: Path) -> None:
     server.execute(*(f"KILL {process.id}" for process in left))
 
 
+def test_connections_are_freed_without_a_collection(server: DatabaseServer, folder: Path) -> None:
+    connections, left = embed("without_collection", server, folder)
+    assert connections == 4 + 3 + 1  # clients, what they borrowed, the monitor's
+    assert left == []
+
+
 def test_without_database(server: DatabaseServer, folder: Path) -> None:
     assert embed("without_database", server, folder) == ["1053", "1053"]
 

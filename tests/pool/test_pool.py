@@ -391,6 +391,56 @@ def test_each_waits_its_own_time() -> None:
     assert third.err == first.err
 
 
+def test_who_has_waited_elsewhere_is_refused_in_time_behind_those_who_have_not() -> None:
+    bench = Bench(cap=1).started()
+    bench.wait()
+    bench.clock.advance(100)
+    ahead, of_other = bench.wait(), bench.wait(OTHER)
+    moved = [Client() for _ in range(3)]
+    for client, deadline in zip(moved, (130.0, 110.0, 120.0), strict=True):
+        bench.pool.wait(client, APP, None, deadline)
+    left = []
+    for _ in range(3):
+        bench.clock.advance(10)
+        left.append([client.waits for client in moved])
+    assert left == [[True, False, True], [True, False, False], [False, False, False]]
+    assert bench.pool.counts.borrows_timed_out == 3
+    assert ahead.waits
+    assert of_other.waits
+    bench.clock.advance(90)
+    assert not ahead.waits
+    assert not of_other.waits
+    assert bench.pool.waiting == 0
+
+
+def test_who_has_waited_elsewhere_and_was_served_may_wait_again() -> None:
+    bench = Bench(cap=1).started()
+    holder, client = bench.wait(), Client()
+    bench.pool.wait(client, APP, None, 10.0)
+    bench.clock.advance(5)
+    bench.pool.give_back(bench.connection(holder))
+    holder = bench.wait()
+    bench.pool.give_back(bench.connection(client))
+    client.connection = None
+    bench.pool.wait(client, APP, None)
+    bench.clock.advance(TIMEOUT - 0.01)
+    assert client.waits
+    bench.clock.advance(0.01)
+    assert client.err is not None
+
+
+def test_who_has_waited_elsewhere_is_forgotten() -> None:
+    bench = Bench(cap=1).started()
+    bench.wait()
+    client, other = Client(), Client()
+    bench.pool.wait(client, APP, None, 10.0)
+    bench.pool.wait(other, APP, None, 20.0)
+    bench.pool.forget(client)
+    bench.clock.advance(20)
+    assert client.err is None
+    assert other.err is not None
+
+
 def test_a_timeout_of_zero_means_at_once() -> None:
     bench = Bench(cap=1, timeout=0).started()
     holder = bench.wait()

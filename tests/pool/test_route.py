@@ -73,6 +73,24 @@ def test_those_who_wait_for_a_target_that_is_lost_wait_for_the_next() -> None:
     assert fifth.connection is targets.two.database.open[0]
 
 
+def test_who_has_waited_elsewhere_is_refused_in_time_behind_those_who_have_not() -> None:
+    targets = Targets()
+    targets.one.started()
+    targets.route.serve([targets.one.pool])
+    loans = [Routed(targets.route) for _ in range(2)]
+    targets.one.open_all()
+    old = Routed(targets.route)
+    targets.clock.advance(1)
+    targets.route.serve([])
+    new = Routed(targets.route)
+    targets.one.pool.suspend()
+    assert targets.route.held == 2
+    targets.clock.advance(TIMEOUT - 1)
+    assert [client.waits for client in (*loans, old, new)] == [False, False, False, True]
+    targets.clock.advance(1)
+    assert not new.waits
+
+
 def test_a_suspended_pool_lends_nothing() -> None:
     targets = Targets()
     pool = targets.one.started().pool
