@@ -138,8 +138,12 @@ serve(PyObject *module, PyObject *const *args, Py_ssize_t count)
         int next, failed = 0, came = read_some(readers, events, ready, &each, come);
         if (PyErr_Occurred())
             failed = -1;
+        for (next = 0; next < came && !failed; next++) {
+            if (come[next].data == NULL)
+                failed = hand_on(readers, &come[next]);
+        }
         for (next = 0; next < came; next++) {
-            if (!failed)
+            if (!failed && come[next].data != NULL)
                 failed = hand_on(readers, &come[next]);
             Py_DECREF(come[next].reader);
             Py_XDECREF(come[next].data);

@@ -54,12 +54,14 @@ class Reader(Protocol):
 def serve_python(epoll: select.epoll, readers: Mapping[int, Reader], wait: int) -> bool:
     """Wait up to `wait` milliseconds for sockets that have something, read each of them once, and hand on what came.
 
-    A reader that is taken out of `readers` gets nothing any more. Gives whether there was anything. Has a compiled
-    twin, used when it could be built, since this runs for each packet.
+    Ends come first: what somebody else sends is not to go out on a connection that is known to have ended. A reader
+    that is taken out of `readers` gets nothing any more. Gives whether there was anything. Has a compiled twin, used
+    when it could be built, since this runs for each packet.
     """
     events = epoll.poll(wait / 1000, _AT_ONCE)
     waiting = iter(events)
     while come := _read(waiting, readers):
+        come.sort(key=_has_data)
         for fd, reader, data in come:
             if readers.get(fd) is not reader:
                 continue  # one before it has removed it
@@ -71,6 +73,10 @@ def serve_python(epoll: select.epoll, readers: Mapping[int, Reader], wait: int) 
             except Exception as error:
                 reader.read_failed(error)
     return bool(events)
+
+
+def _has_data(come: tuple[int, Reader, bytes]) -> bool:
+    return bool(come[2])
 
 
 def _read(events: Iterator[tuple[int, int]], readers: Mapping[int, Reader]) -> list[tuple[int, Reader, bytes]]:

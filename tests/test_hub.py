@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,6 +46,7 @@ class End:
 
     def read_ended(self) -> None:
         self.told.append("ended")
+        self.also()
         if self.raises is not None:
             raise self.raises
 
@@ -194,6 +196,20 @@ def test_one_may_put_another_in_the_place_of_a_third(serve: Serve, ends: Ends) -
     assert serve(ends.epoll, own, NEVER)
     assert sorted(len(end.told) for end, _ in pairs) == [0, 1]
     assert new.told == []
+
+
+def test_ends_come_first(serve: Serve, ends: Ends) -> None:
+    pairs = [ends.pair() for _ in range(4)]
+    order: list[int] = []
+    for number, (end, other) in enumerate(pairs):
+        end.also = partial(order.append, number)
+        if number % 2:
+            other.close()
+        else:
+            other.send(b"hello")
+    assert serve(ends.epoll, ends.readers, NEVER)
+    assert [end.told for end, _ in pairs] == [[b"hello"], ["ended"]] * 2
+    assert order == [1, 3, 0, 2]
 
 
 def test_all_are_read_before_any_of_it_is_dealt_with(serve: Serve, ends: Ends) -> None:
