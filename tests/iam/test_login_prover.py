@@ -14,7 +14,13 @@ from rdsproxy.iam.errors import TokenError, TokenUndecidedError
 from rdsproxy.protocol.responses import Err
 from tests.iam.tokens import HOST, outcome, sign
 
+SIGNED = time.time()
 TOKEN = sign().encode()
+
+
+def now() -> float:
+    """When the token was signed, with which this file was read: on a slow machine it may have expired before a test."""
+    return SIGNED
 
 
 def shows(error: Exception) -> LoginProver:
@@ -22,7 +28,7 @@ def shows(error: Exception) -> LoginProver:
         assert (user, token) == ("app", TOKEN.decode())
         raise error
 
-    return LoginProver(lambda host, port: show if (host, port) == (HOST, 3306) else None, time.time)
+    return LoginProver(lambda host, port: show if (host, port) == (HOST, 3306) else None, now)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +53,7 @@ def test_the_end() -> None:
     async def show(user: str, token: str) -> None:
         await waiting
 
-    proving = LoginProver(lambda host, port: show, time.time).claim(TOKEN, "app").prove()
+    proving = LoginProver(lambda host, port: show, now).claim(TOKEN, "app").prove()
     proving.cancel()
     with pytest.raises(CancelledError):
         outcome(proving)
@@ -60,8 +66,8 @@ def test_its_database_is_not_there() -> None:
         raise TokenUndecidedError("there is no writer at the moment")
 
     with pytest.raises(TokenUndecidedError, match="no writer"):
-        LoginProver(find, time.time).claim(TOKEN, "app")
+        LoginProver(find, now).claim(TOKEN, "app")
     found: list[Show | None] = [None, shows(LoginError(""))._find(HOST, 3306)]
-    claim = LoginProver(lambda host, port: found.pop(), time.time).claim(TOKEN, "app")
+    claim = LoginProver(lambda host, port: found.pop(), now).claim(TOKEN, "app")
     with pytest.raises(TokenUndecidedError, match="not there any more"):
         outcome(claim.prove())
