@@ -63,7 +63,7 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def go_on(self, turns: int = 1) -> None:
+    def go_on(self, turns: int = 2) -> None:
         """Wait until each has taken as many turns that began after this."""
         with self._news:
             wanted = {name: done + turns + 1 for name, done in self._done.items()}
