@@ -44,23 +44,28 @@ class Deadlines(Generic[Waiter]):
         until = self._until(waiter)
         assert until is not None
         heappush(self._added, (until, next(self._number), waiter))
-        if self.alarm is not None and until < self.alarm.getTime():
-            self.stop()
-        self.arm()
+        if self.alarm is None:
+            self.arm()
+        elif until < self.alarm.getTime():
+            self.alarm.reset(self._seconds_to(until))
 
     def arm(self) -> None:
         """See to it that those who wait are refused in time."""
         if self.alarm is None and (first := self._next()) is not None:
-            self.alarm = self._reactor.callLater(max(0.0, first[0] - self._reactor.seconds()), self._time_out)
+            self.alarm = self._reactor.callLater(self._seconds_to(first[0]), self._time_out)
+
+    def _seconds_to(self, until: float) -> float:
+        return max(0.0, until - float(self._reactor.seconds()))
 
     def _next(self) -> tuple[float, Waiter] | None:
         added = self._added
         while added and self._until(added[0][2]) != added[0][0]:
             heappop(added)
         first = self._first()
-        until = None if first is None else self._until(first)
-        if first is None or until is None:
+        if first is None:
             return None
+        until = self._until(first)
+        assert until is not None
         if added and added[0][0] < until:
             return added[0][0], added[0][2]
         return until, first
