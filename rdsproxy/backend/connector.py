@@ -11,6 +11,7 @@ from typing import Any, Final
 from pymysql.constants import ER
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -179,7 +180,7 @@ class Connector:
         connection = DatabaseConnection(
             self._wires, PoolKey(username, found_rows=False), self._reactor.seconds(), lambda *_: None
         )
-        await self._endpoint.connect(_Once(connection))
+        await self._connected(connection)
         return connection
 
     async def _log_in(
@@ -229,7 +230,7 @@ class Connector:
         self, credential: Credential, key: PoolKey, on_lost: Callable[[DatabaseConnection, str], None]
     ) -> tuple[DatabaseConnection, Greeting]:
         connection = DatabaseConnection(self._wires, key, self._reactor.seconds(), on_lost)
-        await self._endpoint.connect(_Once(connection))
+        await self._connected(connection)
         try:
             with self._in_time(connection):
                 password = await self._password(credential)
@@ -238,6 +239,13 @@ class Connector:
             connection.abandon()
             raise
         return connection, greeting
+
+    async def _connected(self, connection: DatabaseConnection) -> None:
+        try:
+            await self._endpoint.connect(_Once(connection))
+        except ConnectingCancelledError:
+            # An endpoint that is cancelled has an error of its own for it, which nobody would take for that.
+            raise CancelledError from None
 
     async def _password(self, credential: Credential) -> str:
         if self._mint is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection
@@ -106,8 +106,7 @@ class Probe:
         if failure.check(CancelledError):
             failure.raiseException()
         detail = failure.getErrorMessage()
-        # An endpoint that is cancelled by the timeout has a word of its own for it.
-        if failure.check(TimeoutError, ConnectingCancelledError):
+        if failure.check(TimeoutError):
             return Health(State.UNAVAILABLE, reason=Reason.UNREACHABLE, detail="no answer in time")
         if failure.check(LoginError, AuthenticationError):
             err = getattr(failure.value, "err", None)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError, ConnectionRefusedError
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -67,10 +66,7 @@ class Bench:
         self.seen: list[object] = []
 
     async def log_in_as(self, users: ICredentialProvider, name: str, on_lost: object) -> Connection:
-        def cancel(deferred: Deferred[Connection]) -> None:
-            deferred.errback(ConnectingCancelledError(IPv4Address("TCP", "127.0.0.1", 1)))
-
-        login: Deferred[Connection] = Deferred(cancel)
+        login: Deferred[Connection] = Deferred()
         self.logins.append((name, login))
         return await login
 
