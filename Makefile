@@ -25,19 +25,19 @@ $(BIN)/python:
 		echo "rdsproxy: Python 3.11 or newer is needed, not $$($(PYTHON) --version): make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		.ci/packages "a virtual environment" python3-venv=.no-such-file
-	@# For the compiled helper. Without a compiler rdsproxy works as well, more slowly.
+	@# For the compiled helpers. Without a compiler rdsproxy works as well, more slowly.
 	@headers=$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
-		.ci/packages "the compiled helper" gcc=cc libc6-dev=/usr/include/stdio.h python3-dev="$$headers/Python.h" \
-		|| echo "rdsproxy: going on without the compiled helper" >&2
+		.ci/packages "the compiled helpers" gcc=cc libc6-dev=/usr/include/stdio.h python3-dev="$$headers/Python.h" \
+		|| echo "rdsproxy: going on without the compiled helpers" >&2
 	@echo "rdsproxy: making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
 # Two stamps: one who only wants to run it does not wait for the tools of the tests.
-$(VENV)/.for-run: setup.cfg setup.py $(wildcard rdsproxy/*.c rdsproxy/protocol/*.c) | $(BIN)/python
+$(VENV)/.for-run: setup.cfg setup.py $(wildcard rdsproxy/*.c rdsproxy/*/*.[ch]) | $(BIN)/python
 	@$(PIP_INSTALL) .
 	@touch $@
 
-$(VENV)/.for-test: setup.cfg setup.py $(wildcard rdsproxy/*.c rdsproxy/protocol/*.c) | $(BIN)/python
+$(VENV)/.for-test: setup.cfg setup.py $(wildcard rdsproxy/*.c rdsproxy/*/*.[ch]) | $(BIN)/python
 	@$(PIP_INSTALL) '.[test]'
 	@touch $(VENV)/.for-run $@
 

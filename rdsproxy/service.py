@@ -9,6 +9,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 
+from rdsproxy import shortcut
 from rdsproxy.admin.pages import pages_of
 from rdsproxy.admin.site import AdminSite
 from rdsproxy.aws import require_boto3_for
@@ -77,6 +78,7 @@ class ProxyService(MultiService):
     def _open(self) -> None:
         if self._door is not None:
             return
+        shortcut.install()
         config = self.config
         proxy, group = config.proxy, config.target_group
         reactor = self._reactor

@@ -27,7 +27,7 @@ class Database:
     """A host that answers nothing: each attempt to connect lasts until it is given up."""
 
     def __init__(self, host: str) -> None:
-        self.reactor: Any = MemoryReactorClock()  # type: ignore[no-untyped-call]
+        self.reactor: Any = MemoryReactorClock()
         policy = TLSPolicy(None, required=False)
         self.connector = Connector(host, 3306, policy, "", USERS, Wires(None, self.reactor), self.reactor)
         self.pool = Pool(Limits(100, 5, 50, 120.0, 100), self.connector, self.reactor)

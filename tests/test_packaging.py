@@ -68,7 +68,7 @@ def test_wheel_has_every_module_the_marker_and_the_plugin_and_nothing_else(dist:
     assert "rdsproxy/py.typed" in names
     assert "twisted/plugins/rdsproxy_plugin.py" in names
     assert names - compiled == files
-    helpers = {"rdsproxy/_sender", "rdsproxy/_serve", "rdsproxy/protocol/_walk"}
+    helpers = {"rdsproxy/_sender", "rdsproxy/_serve", "rdsproxy/protocol/_walk", "rdsproxy/shortcut/_twins"}
     assert {name.partition(".")[0] for name in compiled} == helpers
 
 
@@ -82,7 +82,10 @@ def test_sdist_has_the_sources_of_the_compiled_helpers(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"rdsproxy/_sender.c", "rdsproxy/_serve.c", "rdsproxy/protocol/_walk.c"} <= names
+    source = dist / "source"
+    sources = {str(file.relative_to(source)) for pattern in ("*.c", "*.h") for file in source.rglob(pattern)}
+    assert "rdsproxy/shortcut/twins.h" in sources
+    assert sources <= names
 
 
 @pytest.mark.parametrize("program", ["twist", "twistd"])

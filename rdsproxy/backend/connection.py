@@ -306,6 +306,7 @@ class DatabaseConnection(Wire):
         self.last_borrower = borrower
         self.used = True
 
+    # Has a twin in shortcut/sending.c.
     def run(self, packets: bytes, expect: int, form: ClientForm) -> None:
         """Send a command of the borrower, whose reply begins in state `expect` of `protocol.reply`."""
         self.reply.begin(expect, form)
@@ -320,6 +321,7 @@ class DatabaseConnection(Wire):
         write = self.write
         write(packets)
 
+    # Has a twin in shortcut/replies.c.
     def _relay(self, data: bytes) -> None:
         reply = self.reply
         borrower = self.borrower

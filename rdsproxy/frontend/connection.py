@@ -275,6 +275,7 @@ class ClientConnection(Wire):
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
+    # Has a twin in shortcut/commands.c.
     def _commands(self, data: bytes) -> None:
         relay = self.relay
         assert relay is not None
@@ -382,6 +383,7 @@ class ClientConnection(Wire):
 
     # -- for the relay -------------------------------------------------------------------------------------------------
 
+    # Has a twin in shortcut/replies.c.
     def ready(self) -> None:
         """The command is done: take the next one."""
         seconds = self._seconds

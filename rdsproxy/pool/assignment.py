@@ -26,7 +26,7 @@ class Plan(Generic[Key, Connection, Waiter]):
     close: list[Connection] = field(default_factory=list)
 
 
-class _Shelf(Generic[Connection, Waiter]):
+class Shelf(Generic[Connection, Waiter]):
     """The connections and waiters of one key."""
 
     __slots__ = ("by_state", "ended", "idle", "opening", "served", "taken", "turn", "waiting")
@@ -64,6 +64,7 @@ class _Shelf(Generic[Connection, Waiter]):
         return held, (not self.idle) if held else self.turn
 
     def put(self, connection: Connection, state: object) -> None:
+        """Have a connection lie idle."""
         self.idle[connection] = state
         same = self.by_state.get(state)
         if same is None:
@@ -94,6 +95,7 @@ class _Shelf(Generic[Connection, Waiter]):
         return connection
 
     def take_oldest(self) -> Connection:
+        """Take the connection that is unused for longest."""
         connection, state = self.idle.popitem(last=False)
         same = self.by_state[state]
         del same[connection]
@@ -105,12 +107,14 @@ class _Shelf(Generic[Connection, Waiter]):
 class Assignment(Generic[Key, Connection, Waiter]):
     """The books of one target's pool."""
 
+    __slots__ = ("_opening", "_shelves", "_turns", "_waiting", "limit", "opening_limit", "total")
+
     def __init__(self, limit: int, opening_limit: int) -> None:
         self.limit = limit
         """At most so many connections, those being opened included."""
         self.opening_limit = opening_limit
         """At most so many being opened at a time: a spike of clients must not become a spike of logins."""
-        self._shelves: dict[Key, _Shelf[Connection, Waiter]] = {}
+        self._shelves: dict[Key, Shelf[Connection, Waiter]] = {}
         self._opening = 0
         self._waiting = 0
         self._turns = 0
@@ -119,6 +123,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
 
     # -- the short way -----------------------------------------------------------------------------------------------
 
+    # Has a twin in shortcut/lending.c.
     def take(self, key: Key, state: object) -> Connection | None:
         """Lend an idle connection whose state fits, unless someone has been waiting."""
         shelf = self._shelves.get(key)
@@ -145,6 +150,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
         shelf.taken += 1
         return True
 
+    # Has a twin in shortcut/lending.c.
     def give_back(self, key: Key, connection: Connection, state: object) -> Waiter | bool:
         """End a loan.
 
@@ -162,6 +168,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
 
     # -- events --------------------------------------------------------------------------------------------------------
 
+    # Has a twin in shortcut/lending.c.
     def wait(self, key: Key, waiter: Waiter, state: object) -> bool:
         """Put a waiter at the end of its key's queue. True: it may be served now, so ask for a plan."""
         shelf = self._shelves.get(key) or self._shelf(key)
@@ -249,7 +256,7 @@ class Assignment(Generic[Key, Connection, Waiter]):
                 plan.open.append(key)
         return plan
 
-    def _lend(self, shelf: _Shelf[Connection, Waiter], plan: Plan[Key, Connection, Waiter]) -> None:
+    def _lend(self, shelf: Shelf[Connection, Waiter], plan: Plan[Key, Connection, Waiter]) -> None:
         waiter, state = shelf.waiting.popitem(last=False)
         self._waiting -= 1
         connection = shelf.take(state)
@@ -260,17 +267,17 @@ class Assignment(Generic[Key, Connection, Waiter]):
         shelf.turn = self._turns
         plan.lend.append((waiter, connection))
 
-    def _oldest_idle(self, other_than: _Shelf[Connection, Waiter] | None) -> Connection | None:
+    def _oldest_idle(self, other_than: Shelf[Connection, Waiter] | None) -> Connection | None:
         """Take an idle connection of the key that has most of them."""
         shelves = [shelf for shelf in self._shelves.values() if shelf.idle and shelf is not other_than]
         if not shelves:
             return None
         return max(shelves, key=lambda shelf: len(shelf.idle)).take_oldest()
 
-    def _shelf(self, key: Key) -> _Shelf[Connection, Waiter]:
+    def _shelf(self, key: Key) -> Shelf[Connection, Waiter]:
         shelf = self._shelves.get(key)
         if shelf is None:
-            shelf = self._shelves[key] = _Shelf()
+            shelf = self._shelves[key] = Shelf()
             shelf.turn = self._turns
         return shelf
 

@@ -11,6 +11,20 @@ from rdsproxy.session.pinning import PinReason
 class Counts:
     """Plain integers, added to where the event happens."""
 
+    __slots__ = (
+        "borrows_aborted",
+        "borrows_timed_out",
+        "held",
+        "lent_at_once",
+        "lost",
+        "not_opened",
+        "opened",
+        "openings",
+        "pins",
+        "repeated",
+        "waits",
+    )
+
     def __init__(self) -> None:
         self.waits = Durations()
         """How long those waited who got a connection."""

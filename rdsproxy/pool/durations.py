@@ -20,6 +20,7 @@ class Durations:
         self.total = 0.0
         """Seconds, all together."""
 
+    # Has a twin in shortcut/lending.c.
     def note(self, seconds: float) -> None:
         """Take one more."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1

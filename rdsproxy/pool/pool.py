@@ -66,6 +66,38 @@ class Connector(Protocol):
 class Pool:
     """Lends connections of one target. Nothing here is shared between pools."""
 
+    __slots__ = (
+        "__weakref__",
+        "_books",
+        "_deadlines",
+        "_keys",
+        "_left",
+        "_limits",
+        "_open",
+        "_opening",
+        "_reactor",
+        "_retiring",
+        "_retry",
+        "_retry_after",
+        "_scouts",
+        "_seconds",
+        "_stopped",
+        "_suspended",
+        "_sweep",
+        "_timeout",
+        "connector",
+        "counts",
+        "doubt",
+        "facts",
+        "follows_writer",
+        "granted",
+        "killer",
+        "known",
+        "spares",
+        "take",
+        "trouble",
+    )
+
     def __init__(
         self,
         limits: Limits,
@@ -187,6 +219,7 @@ class Pool:
         """Lend this very connection, if it is idle."""
         return not self._suspended and self._books.take_this(key, connection)
 
+    # Has a twin in shortcut/lending.c.
     def wait(self, waiter: Waiter, key: PoolKey, state: State | None, deadline: float | None = None) -> None:
         """Lend `waiter` a connection, in `state` if one is idle, otherwise in any state.
 
@@ -234,6 +267,7 @@ class Pool:
         self.wait(borrowing, key, state)
         return borrowing.deferred
 
+    # Has a twin in shortcut/lending.c.
     def give_back(self, connection: DatabaseConnection) -> None:
         """End a loan. The connection's `state` must be what it is set to."""
         connection.borrower = None
@@ -249,6 +283,7 @@ class Pool:
         elif following is not False:
             self._grant(following, connection)
 
+    # Has a twin in shortcut/lending.c.
     def _grant(self, waiter: Waiter, connection: DatabaseConnection) -> None:
         seconds = self._seconds
         self.counts.waits.note(seconds() - waiter.until + self._timeout)

@@ -28,6 +28,21 @@ class Wait(Protocol):
 class Route:
     """Leads to the pools that `serve` has named. Without any, those who come wait here, in order."""
 
+    __slots__ = (
+        "_deadlines",
+        "_held",
+        "_led_to",
+        "_pools",
+        "_reactor",
+        "_stopped",
+        "_timeout",
+        "counts",
+        "granted",
+        "known",
+        "take",
+        "wait",
+    )
+
     def __init__(self, known: Known, counts: Counts, borrow_timeout: float, reactor: Any) -> None:
         self.known = known
         self.counts = counts

@@ -20,6 +20,8 @@ _SOON: Final = 0.001  # seconds; reactors wake a little early
 class Spares:
     """Who could give back a connection, longest idle first."""
 
+    __slots__ = ("_all", "_books", "_reactor", "_timer", "due")
+
     def __init__(self, books: Assignment[PoolKey, DatabaseConnection, Any], reactor: Any) -> None:
         self._books = books
         self._reactor = reactor

@@ -96,6 +96,7 @@ class Reply:
         self.begin(FIRST, self._form)
         self.state = DONE
 
+    # Has a twin in shortcut/sending.c.
     def begin(self, state: int, form: ClientForm) -> None:
         """Expect the reply that begins in `state` (FIRST, ROWS, PREPARED or STATISTICS), for a client of `form`."""
         self.state = state
@@ -168,6 +169,7 @@ class Reply:
         """The sequence id of the packet that the client expects next."""
         return (self.packets + 1 + self.shift) & 0xFF
 
+    # Has a twin in shortcut/replies.c.
     def feed(self, data: bytes) -> bytes | bytearray:
         """Take bytes of the server, give bytes for the client.
 

@@ -63,6 +63,7 @@ class Behind:
             return None
         return last
 
+    # Has a twin in shortcut/sending.c.
     def arrived(self, connection: DatabaseConnection) -> None:
         """Begin to use a connection: find on it what the session has left there."""
         session, left = self._session, self.left

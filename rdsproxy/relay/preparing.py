@@ -90,6 +90,7 @@ def prepare(client: Client, relay: Relay, packets: bytes, payload: bytes) -> Non
     relay.run(packets, PREPARED, Trait.NONE, prepared, launch)
 
 
+# Has a twin in shortcut/commands.c.
 def execute(client: Client, relay: Relay, packets: bytes, payload: bytes) -> None:
     """COM_STMT_EXECUTE: on the connection's copy, which is made first where there is none."""
     client.queries += 1
@@ -153,6 +154,7 @@ class Again:
     def __init__(self, statement: Statement) -> None:
         self._statement = statement
 
+    # Has a twin in shortcut/sending.c.
     def launch(self, relay: Relay, connection: DatabaseConnection, packets: bytes) -> None:
         """Execute it on this connection."""
         statement = self._statement

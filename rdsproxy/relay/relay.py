@@ -111,6 +111,7 @@ class Relay:
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
+    # Has a twin in shortcut/commands.c.
     def run(
         self,
         packets: bytes,
@@ -187,6 +188,7 @@ class Relay:
             self.command = (packets, expect, launch, self.connection is None and not session.pins)
             self.begin(run_slowly(self, packets, expect, traits, launch))
 
+    # Has a twin in shortcut/sending.c.
     def granted(self, connection: DatabaseConnection) -> None:
         """Run the command that has waited for this connection."""
         assert self.command is not None
@@ -225,6 +227,7 @@ class Relay:
         self.go_on(connection)
         self._send(connection, packets, expect, launch)
 
+    # Has a twin in shortcut/sending.c.
     def _send(self, connection: DatabaseConnection, packets: bytes, expect: int, launch: Launch | None) -> None:
         if launch is None:
             connection.run(packets, expect, self.form)
@@ -295,6 +298,7 @@ class Relay:
         finally:
             self.borrowing = False
 
+    # Has a twin in shortcut/sending.c.
     def borrowed(self, connection: DatabaseConnection) -> None:
         """Begin to use a connection that the pool has lent."""
         self.connection = connection
@@ -447,6 +451,7 @@ class Relay:
 
     # -- replies ------------------------------------------------------------------------------------------------------
 
+    # Has a twin in shortcut/replies.c.
     def replied(self) -> None:
         """The reply is complete, or the server waits for a file."""
         connection = self.connection

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rdsproxy.relay.relay import Relay
 
 
+# Has a twin in shortcut/replies.c.
 def give_back(relay: Relay, connection: DatabaseConnection, state: State | None = None) -> None:
     """Give the connection back, in the session's state or another one."""
     session, behind = relay.session, relay.behind

@@ -324,6 +324,7 @@ class Copies:
     def __len__(self) -> int:
         return len(self._copies)
 
+    # Has a twin in shortcut/sending.c.
     def find(self, key: Hashable) -> Copy | None:
         """Give the copy for a statement's key, which counts as its use."""
         copy = self._copies.get(key)

@@ -120,6 +120,7 @@ class Session:
         self.foreseen = Foresight()
         """What the statement under way does."""
 
+    # Has a twin in shortcut/sending.c.
     def borrowed(self) -> None:
         """Begin to use a connection whose state was made to match and whose LAST_INSERT_ID() is 0."""
         self.insert_id_here = not self.insert_id

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import twisted
+from rdsproxy import shortcut
 from rdsproxy.protocol.walk import walk, walk_python
 from tests.bench.contestant import BACKLOG, Proxy
 from tests.bench.plan import Workload
@@ -27,9 +28,9 @@ class RdsProxy(Proxy):
         self._profile = profile
 
     def version(self) -> str:
-        """Return the versions of what it runs on, and whether its compiled helper is there."""
-        helper = "with" if walk is not walk_python else "without"
-        return f"{helper} the compiled helper, Python {platform.python_version()}, Twisted {twisted.__version__}"
+        """Return the versions of what it runs on, and whether its compiled helpers are there."""
+        helpers = "with" if walk is not walk_python and shortcut.install() else "without"
+        return f"{helpers} the compiled helpers, Python {platform.python_version()}, Twisted {twisted.__version__}"
 
     def setting(self, workload: Workload) -> str:
         """Return how large its pool is."""

@@ -25,8 +25,8 @@ Played = list[tuple[Step, tuple[Result, ...]]]
 
 
 @contextmanager
-def comparing(server: DatabaseServer, folder: Path) -> Iterator[Comparison]:
-    """Run a proxy before a server that runs, with its files in ``folder``."""
+def comparing(server: DatabaseServer, folder: Path, *, compiled: bool = True) -> Iterator[Comparison]:
+    """Run a proxy before a server that runs, with its files in ``folder``; ``compiled``: see Proxy."""
     server.create_user(NATIVE.name, NATIVE.password, grants=["ALL PRIVILEGES ON *.*"])
     build(server, f"'{NATIVE.name}'@'%'")
     with Proxy(
@@ -36,6 +36,7 @@ def comparing(server: DatabaseServer, folder: Path) -> Iterator[Comparison]:
         accounts=[NATIVE],
         # No script has more waiting than there are connections, so nobody waits for long.
         target_group={"connection_borrow_timeout": 2},
+        compiled=compiled,
     ) as proxy:
         yield Comparison(server, proxy)
     remove(server, f"'{NATIVE.name}'@'%'")

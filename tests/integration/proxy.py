@@ -53,6 +53,14 @@ BACKEND_ID = "IFNULL(IS_USED_LOCK('nobody'), CONNECTION_ID())"
 # These never may stand in a log: what is wrong in the proxy, and what is none of the log's business.
 FORBIDDEN = ("Traceback", "Unhandled", '"exception"', "Internal error", "SELECT ", "INSERT ", "UPDATE ", "SET @")
 
+HELPERS = ("rdsproxy._sender", "rdsproxy._serve", "rdsproxy.protocol._walk", "rdsproxy.shortcut._twins")
+NOT_COMPILED = f"""
+import runpy, sys
+sys.modules.update(dict.fromkeys({HELPERS}))
+runpy.run_module("twisted", run_name="__main__", alter_sys=True)
+"""
+"""Runs twist without the compiled helpers."""
+
 LogLine = dict[str, Any]
 
 
@@ -61,7 +69,8 @@ class Proxy:
 
     ``proxy``, ``endpoint``, ``target_group`` and ``topology`` are more settings of these sections, ``admin``
     are those of the admin endpoint. ``targets`` are others than ``server`` alone; ``readers`` adds an endpoint for
-    readers, at ``reader_port``. Leaving the block stops it and looks at its log.
+    readers, at ``reader_port``. Not ``compiled``, it runs as where there is no compiler. Leaving the block stops it
+    and looks at its log.
     """
 
     host = "127.0.0.1"
@@ -81,6 +90,7 @@ class Proxy:
         endpoint: Mapping[str, object] | None = None,
         readers: bool = False,
         admin: Mapping[str, object] | None = None,
+        compiled: bool = True,
     ) -> None:
         self.server = server
         self.port = 0
@@ -102,6 +112,7 @@ class Proxy:
         self._endpoint = dict(endpoint or {})
         self._readers = readers
         self._admin = admin
+        self._program = ("-m", "twisted") if compiled else ("-c", NOT_COMPILED)
         self._process: subprocess.Popen[bytes] | None = None
         self._news = threading.Condition()
         self._ended = True  # of the log: there is none yet
@@ -123,7 +134,7 @@ class Proxy:
         config = self._folder / "proxy.toml"
         config.write_text(self._config())
         self._process = subprocess.Popen(
-            [*tied_to_us("KILL"), sys.executable, "-m", "twisted", "rdsproxy", "--config", str(config)],
+            [*tied_to_us("KILL"), sys.executable, *self._program, "rdsproxy", "--config", str(config)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
