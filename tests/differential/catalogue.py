@@ -257,7 +257,7 @@ BOTH: Final[dict[str, tuple[str, ...]]] = {
         "SELECT v FROM t{n} WHERE id IN (SELECT id FROM diffs.words)",
         "UPDATE t{n} SET s = (SELECT word FROM diffs.words WHERE id = 1)",
         "DO (SELECT COUNT(*) FROM diffs.words)",
-        "EXPLAIN SELECT * FROM diffs.words",
+        "EXPLAIN FORMAT=TRADITIONAL SELECT * FROM diffs.words",
         "SHOW TABLES FROM diffs",
         "SELECT 1 FROM diffs.words WHERE id = 77",
     ),
