@@ -19,20 +19,18 @@ from rdsproxy.backend.login import TLSPolicy
 from rdsproxy.credentials import StaticCredentials
 from rdsproxy.frontend.accounts import Accounts
 from rdsproxy.frontend.connection import ClientConnection
-from rdsproxy.frontend.door import Door
 from rdsproxy.interfaces import Credential
 from rdsproxy.metrics import registry_of
 from rdsproxy.pool.limits import Limits
 from rdsproxy.pool.pool import Pool
 from rdsproxy.pool.route import Route
-from rdsproxy.protocol.authentication.rsa import RSAKeyPair
 from rdsproxy.session.pinning import PinReason
 from rdsproxy.topology.events import Events
 from rdsproxy.topology.health import Health, Role, State
 from rdsproxy.topology.target import Place, Target
 from rdsproxy.wire import Wires
+from tests.doors import door
 
-KEYS = RSAKeyPair.generate()
 USERS = StaticCredentials([Credential("app", "app-password")])
 IN_TRANSACTION = 1
 
@@ -61,21 +59,7 @@ class Proxy:
         self.connector = connector
         self.targets = Targets(self.pool)
         targets: Any = self.targets
-        self.door = Door(
-            known=self.pool.known,
-            accounts=Accounts(USERS),
-            keys=KEYS,
-            tls=None,
-            require_tls=False,
-            max_connections=max_connections,
-            max_connection_rate=None,
-            max_failed_logins=100,
-            handshake_timeout=10.0,
-            idle_timeout=1800.0,
-            debug=False,
-            wires=wires,
-            reactor=clock,
-        )
+        self.door = door(self.pool.known, Accounts(USERS), wires, max_connections=max_connections)
         self.registry: CollectorRegistry = registry_of(self.door, targets)
 
     def connect(self, *, tls: bool = False) -> ClientConnection:

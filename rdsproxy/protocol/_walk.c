@@ -74,30 +74,6 @@ put_eof(unsigned char *out, unsigned char sequence, unsigned warnings, unsigned 
     out[8] = (unsigned char)(status >> 8);
 }
 
-/* What whole() gives; takes over the reference to `out`. */
-static PyObject *
-told(PyObject *out, unsigned status, unsigned warnings, Py_ssize_t packets, Py_ssize_t rows)
-{
-    const Py_ssize_t numbers[] = {status, warnings, packets, rows};
-    PyObject *result = PyTuple_New(5), *number;
-    int each;
-
-    if (result == NULL) {
-        Py_DECREF(out);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(result, 0, out);
-    for (each = 0; each < 4; each++) {
-        number = PyLong_FromSsize_t(numbers[each]);
-        if (number == NULL) {
-            Py_DECREF(result);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(result, each + 1, number);
-    }
-    return result;
-}
-
 #define EOF_SIZE 9
 #define OK_SIZE 11         /* an OK of small numbers, without insert id, with its header */
 #define UNUSUAL 0x4048     /* state changed, cursor exists, more results */
@@ -113,7 +89,7 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
     unsigned status, warnings;
     long before;
     int eof;
-    PyObject *result;
+    PyObject *result, *pair;
 
     (void)module;
     if (count != 3 || !PyBytes_Check(args[0])) {
@@ -139,7 +115,7 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (size == OK_SIZE) {
         if (final[4] != 0x00 || final[5] >= 0xFB)
             Py_RETURN_NONE;
-        return told(Py_NewRef(args[0]), status, warnings, 1, final[5]);
+        return Py_BuildValue("Oiini", args[0], (int)status, (int)warnings, (Py_ssize_t)1, (int)final[5]);
     }
     /* A column count of one byte, that many definitions, rows, and an OK in the place of an EOF. */
     if (final[4] != 0xFE || final[5] || length_at(data) != 1 || data[4] == 0 || data[4] >= 0xFB)
@@ -152,7 +128,7 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
         rows = step((unsigned char *)data, &position, size - OK_SIZE, 0, -1);
         if (position != size - OK_SIZE)
             Py_RETURN_NONE;
-        return told(Py_NewRef(args[0]), status, warnings, columns + rows + 2, -2 - rows);
+        return Py_BuildValue("Oiinn", args[0], (int)status, (int)warnings, columns + rows + 2, -2 - rows);
     }
     result = PyBytes_FromStringAndSize(NULL, size - OK_SIZE + 2 * EOF_SIZE);
     if (result == NULL)
@@ -168,7 +144,8 @@ whole(PyObject *module, PyObject *const *args, Py_ssize_t count)
         Py_RETURN_NONE;
     }
     put_eof(out + position, (unsigned char)(columns + rows + 3), warnings, status);
-    return told(result, status, warnings, columns + rows + 2, -2 - rows);
+    pair = Py_BuildValue("Niinn", result, (int)status, (int)warnings, columns + rows + 2, -2 - rows);
+    return pair;
 }
 
 static PyObject *

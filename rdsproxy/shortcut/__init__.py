@@ -71,7 +71,6 @@ _TYPES: Final = (
 )
 """Whose attributes the twins reach, in the order of twins.h."""
 
-
 METHODS: Final[tuple[tuple[type, str, Callable[..., None]], ...]] = (
     (ClientConnection, "_commands", ClientConnection._commands),
     (Relay, "granted", Relay.granted),

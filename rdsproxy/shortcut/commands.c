@@ -231,9 +231,9 @@ commands(PyObject *client, PyObject *data)
         return NULL;
     if (command < 0 || !PyBytes_Check(data)
         || !is(relay, RELAY) || GET(relay, RELAY_busy) != Py_False || !has_session(relay)
-        || buffer == NULL || !PyByteArray_Check(buffer) || PyByteArray_GET_SIZE(buffer) != 0
+        || !PyByteArray_Check(buffer) || PyByteArray_GET_SIZE(buffer) != 0
         || GET(client, CLIENT__large) != Py_None
-        || handlers == NULL || !PyTuple_Check(handlers) || PyTuple_GET_SIZE(handlers) <= command)
+        || !PyTuple_Check(handlers) || PyTuple_GET_SIZE(handlers) <= command)
         return PyObject_CallFunctionObjArgs(given.commands, client, data, NULL);
     Py_INCREF(relay);
     put(relay, RELAY_sequence, Py_NewRef(one));

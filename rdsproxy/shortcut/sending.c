@@ -100,7 +100,7 @@ granted(PyObject *relay, PyObject *connection)
     int sent;
 
     if (!is(connection, CONNECTION) || !has_session(relay) || !has_left_nothing(relay)
-        || command == NULL || !PyTuple_Check(command) || PyTuple_GET_SIZE(command) != 4
+        || !PyTuple_Check(command) || PyTuple_GET_SIZE(command) != 4
         || !PyBytes_Check(PyTuple_GET_ITEM(command, 0)) || number(PyTuple_GET_ITEM(command, 1)) != FIRST
         || GET(connection, CONNECTION_state) != GET(session, SESSION_state)
         || GET(connection, CONNECTION_left) != Py_None)

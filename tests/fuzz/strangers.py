@@ -21,15 +21,14 @@ from rdsproxy.backend.target import Facts
 from rdsproxy.credentials import StaticCredentials
 from rdsproxy.frontend.accounts import Accounts
 from rdsproxy.frontend.connection import ClientConnection
-from rdsproxy.frontend.door import Door
 from rdsproxy.frontend.login import CAPABILITIES, MAX_PACKET
 from rdsproxy.interfaces import ClientPlugin, Credential
 from rdsproxy.protocol import capabilities as cap
 from rdsproxy.protocol.authentication.plugins import CACHING_SHA2, NATIVE
-from rdsproxy.protocol.authentication.rsa import RSAKeyPair
 from rdsproxy.protocol.authentication.scrambles import caching_sha2_scramble, native_scramble
 from rdsproxy.protocol.handshake import AuthSwitchRequest, Greeting, HandshakeResponse, SSLRequest
 from rdsproxy.wire import Wires
+from tests.doors import door
 from tests.fuzz.streams import SESSIONS, mutated, packet, random_stream
 
 PASSWORD = "Strangers-Password-5"
@@ -98,20 +97,12 @@ class Street:
         known.learned(Facts("8.4.0", CAPABILITIES, 45, 100, 1 << 24, b"", {}, {}))
         users = StaticCredentials([Credential(name.decode(), PASSWORD, plugin) for name, plugin in USERS.items()])
         users.default_plugin = default
-        self.door = Door(
-            known=known,
-            accounts=Accounts(users),
-            keys=RSAKeyPair.generate(),
+        self.door = door(
+            known,
+            Accounts(users),
+            Wires(None, self.clock),
             tls=object() if tls else None,
-            require_tls=False,
-            max_connections=10,
-            max_connection_rate=None,
-            max_failed_logins=100,
             handshake_timeout=TIMEOUT,
-            idle_timeout=1800.0,
-            debug=False,
-            wires=Wires(None, self.clock),
-            reactor=self.clock,
         )
         self.deepest = 0
         """Packets of the proxy that the one who came furthest has seen."""

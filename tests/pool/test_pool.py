@@ -10,7 +10,6 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from rdsproxy.backend.connection import ConnectionLostError, DatabaseConnection, PoolKey
@@ -25,26 +24,12 @@ from rdsproxy.protocol.responses import Err
 from rdsproxy.session.state import State, States
 from rdsproxy.session.statements import Lexers
 from rdsproxy.wire import Wires
+from tests.transports import ClosingTransport
 
 APP = PoolKey("app", found_rows=False)
 OTHER = PoolKey("other", found_rows=False)
 TIMEOUT = 120.0
 DENIED = LoginError("refused", Err(1045, "28000", "Access denied for user 'app'@'10.0.0.7'"))
-
-
-class Transport(StringTransport):
-    """A socket that is closed on the next turn of the reactor."""
-
-    def __init__(self, clock: Clock, connection: DatabaseConnection) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.clock = clock
-        self.connection = connection
-
-    def loseConnection(self) -> None:
-        """Close."""
-        self.clock.callLater(0, self.connection.connectionLost, Failure(ConnectionDone()))
-
-    abortConnection = loseConnection
 
 
 @dataclass
@@ -63,7 +48,7 @@ class Opening:
         self.connector.openings.remove(self)
         clock = self.connector.clock
         connection = DatabaseConnection(self.connector.wires, self.key, clock.seconds(), self.on_lost)
-        connection.makeConnection(Transport(clock, connection))  # type: ignore[no-untyped-call]
+        connection.makeConnection(ClosingTransport(connection, clock))  # type: ignore[no-untyped-call]
         connection.logged_in()
         if self.pool.facts is None or self.key not in self.pool.known.states:
             self.pool.learned(self.key, self.connector.facts, self.connector.states)

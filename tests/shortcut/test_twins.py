@@ -32,7 +32,7 @@ from tests.shortcut.world import KEY, World, ok_payload, plain_ok, rows
 
 PLAIN = ClientForm(eof=False, track=True, local_files=True)
 OLD = ClientForm(eof=True, track=False, local_files=False)
-AUTOCOMMIT, IN_TRANSACTION, UNCHANGED = 2, 3, 0
+AUTOCOMMIT, IN_TRANSACTION = 2, 3
 CHANGED = 0x4000  # SERVER_SESSION_STATE_CHANGED
 
 Act = Callable[[World], None]

@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from rdsproxy.backend.connection import DatabaseConnection, PoolKey
@@ -23,7 +22,6 @@ from rdsproxy.pool.limits import Limits
 from rdsproxy.pool.pool import Pool
 from rdsproxy.pool.route import Route
 from rdsproxy.protocol import commands
-from rdsproxy.protocol.authentication.rsa import RSAKeyPair
 from rdsproxy.protocol.framing import frame
 from rdsproxy.protocol.reply import DONE, ClientForm
 from rdsproxy.relay.preparing import Again
@@ -33,28 +31,13 @@ from rdsproxy.session.session import Session
 from rdsproxy.session.state import States
 from rdsproxy.session.statements import UNCOUNTED, Lexers
 from rdsproxy.wire import Wires
+from tests.doors import door
+from tests.transports import ClosingTransport
 
 KEY = PoolKey("app", found_rows=False)
 FACTS = Facts("10.11.6-MariaDB", 0, 45, 100, 1 << 20, b"*", {}, {})
-RSA = RSAKeyPair.generate()
 SELECT, UPDATE = b"SELECT v FROM t WHERE id = ?", b"UPDATE t SET v = 1 WHERE id = ?"
 TYPES = b"\x03\x00"  # of one parameter
-
-
-class Transport(StringTransport):
-    """Notes what is written, and closes on the next turn of the reactor."""
-
-    def __init__(self, wire: Any, clock: Clock) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.wire = wire
-        self.clock = clock
-
-    def loseConnection(self) -> None:
-        if not self.disconnecting:
-            self.disconnecting = True
-            self.clock.callLater(0, self.wire.connectionLost, Failure(ConnectionDone()))
-
-    abortConnection = loseConnection
 
 
 class Database:
@@ -70,7 +53,7 @@ class Database:
         self, pool: Pool, key: PoolKey, on_lost: Callable[[DatabaseConnection, str], None]
     ) -> Deferred[DatabaseConnection]:
         connection = DatabaseConnection(self.wires, key, self.clock.seconds(), on_lost)
-        connection.makeConnection(Transport(connection, self.clock))  # type: ignore[no-untyped-call]
+        connection.makeConnection(ClosingTransport(connection, self.clock))  # type: ignore[no-untyped-call]
         connection.logged_in()
         connection.thread_id = len(self.opened) + 1
         pool.learned(key, FACTS, self.states)
@@ -120,21 +103,7 @@ class World:
         route = Route(self.pool.known, self.pool.counts, 5.0, clock)
         route.serve((self.pool,))
         credentials = StaticCredentials([Credential("app", "x")])
-        self.door = Door(
-            known=self.pool.known,
-            accounts=Accounts(credentials),
-            keys=RSA,
-            tls=None,
-            require_tls=False,
-            max_connections=100,
-            max_connection_rate=None,
-            max_failed_logins=100,
-            handshake_timeout=10.0,
-            idle_timeout=1800.0,
-            debug=False,
-            wires=wires,
-            reactor=clock,
-        )
+        self.door = door(self.pool.known, Accounts(credentials), wires, max_connections=100)
         self.clients = [self._client(number, route, form) for number in range(clients)]
         self.errors: list[str] = []
         """What was raised by whatever has been done."""
@@ -144,7 +113,7 @@ class World:
 
     def _client(self, number: int, route: Route, form: ClientForm) -> ClientConnection:
         client = ClientConnection(self.door, route, behind_balancer=False)
-        client.makeConnection(Transport(client, self.clock))  # type: ignore[no-untyped-call]
+        client.makeConnection(ClosingTransport(client, self.clock))  # type: ignore[no-untyped-call]
         states = self.database.states
         session = Session(states, states.fresh)
         for statement_id, (text, traits) in enumerate(((SELECT, 0), (UPDATE, UNCOUNTED)), 1):
